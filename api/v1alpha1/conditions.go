@@ -1,0 +1,144 @@
+package v1alpha1
+
+// Condition types. Each condition carries observedGeneration; its reason is one of the Reason constants.
+const (
+	// ConditionReady is on every kind. True: the object does what its spec asks. Pipelines wait for it.
+	ConditionReady = "Ready"
+	// ConditionAccepted is on a MutualTLSEndpoint. True: what the object asks for is well-formed, supported and allowed.
+	ConditionAccepted = "Accepted"
+	// ConditionProgrammed is on a MutualTLSEndpoint. True: the Gateway is mutual as stored, and its Secrets are written and
+	// current in every ingress namespace.
+	ConditionProgrammed = "Programmed"
+	// ConditionProven is on a MutualTLSEndpoint. True: real handshakes showed that the edge refuses strangers and accepts
+	// friends. Unknown: not yet tried.
+	ConditionProven = "Proven"
+	// ConditionRotating is on a CertificateAuthority. True: a change of generation is under way; the reason is its phase.
+	ConditionRotating = "Rotating"
+	// ConditionRotationBlocked is on a CertificateAuthority. True: the change of generation cannot go on; the message names
+	// what holds it up.
+	ConditionRotationBlocked = "RotationBlocked"
+	// ConditionRevocationCurrent is on a CertificateAuthority. True: every CA that gateways trust has a fresh CRL there, or
+	// revocation is None.
+	ConditionRevocationCurrent = "RevocationCurrent"
+	// ConditionHostConflict is on a MutualTLSEndpoint. True: an older Gateway holds one of its hosts on the same port of the
+	// same ingress, so that Istio serves that host from the older one.
+	ConditionHostConflict = "HostConflict"
+	// ConditionNoIngressMatch is on a MutualTLSEndpoint. True: the Gateway's selector matches no configured ingress, so that
+	// its Secrets have no place to be written to.
+	ConditionNoIngressMatch = "NoIngressMatch"
+	// ConditionSecretAccessDenied is on a ClientCertificate. True: the agent may not write Secrets in that namespace; the
+	// message holds the RoleBinding that would allow it.
+	ConditionSecretAccessDenied = "SecretAccessDenied"
+	// ConditionConflictingWriter is on every kind that owns Secrets. True: somebody else keeps changing one of them; it is
+	// repaired at most once a minute.
+	ConditionConflictingWriter = "ConflictingWriter"
+	// ConditionReleased is on a MutualTLSEndpoint. True: the object no longer opts in, but a Gateway still names its Secrets,
+	// so that they are still renewed. They are collected ten minutes after the last Gateway dropped them.
+	ConditionReleased = "Released"
+)
+
+// Reasons that any condition may carry.
+const (
+	// ReasonReady says that all is as asked.
+	ReasonReady = "Ready"
+	// ReasonPending says that work is under way and nothing is wrong.
+	ReasonPending = "Pending"
+	// ReasonNotSupported says that this version of Sallyport does not do what the object asks; the message names the field
+	// to remove.
+	ReasonNotSupported = "NotSupported"
+	// ReasonInvalid says that the object contradicts itself or carries a value that cannot be read; the message names it.
+	ReasonInvalid = "Invalid"
+	// ReasonForeignSecret says that a Secret of the needed name exists and is not ours, so that it was left alone.
+	ReasonForeignSecret = "ForeignSecret"
+	// ReasonSecretAccessDenied says that the agent may not read or write Secrets in that namespace.
+	ReasonSecretAccessDenied = "SecretAccessDenied"
+	// ReasonForeignChange says that another writer changed a Secret of ours.
+	ReasonForeignChange = "ForeignChange"
+	// ReasonNone says that what the condition warns of is not the case.
+	ReasonNone = "None"
+)
+
+// Reasons about authorities, seen from the objects that use them.
+const (
+	// ReasonAuthorityNotFound says that the named CertificateAuthority does not exist.
+	ReasonAuthorityNotFound = "AuthorityNotFound"
+	// ReasonAuthorityNotReady says that the named CertificateAuthority cannot issue yet.
+	ReasonAuthorityNotReady = "AuthorityNotReady"
+	// ReasonAuthorityNotAllowed says that the CertificateAuthority does not serve objects of this namespace.
+	ReasonAuthorityNotAllowed = "AuthorityNotAllowed"
+	// ReasonLifetimeTooLong says that the requested lifetime exceeds the authority's limit; the message names the limit.
+	ReasonLifetimeTooLong = "LifetimeTooLong"
+	// ReasonNameNotAllowed says that a requested DNS name is not in the authority's allowedNames for this namespace.
+	ReasonNameNotAllowed = "NameNotAllowed"
+	// ReasonNameInUse says that a requested DNS name or host is held by another namespace under the same authority.
+	ReasonNameInUse = "NameInUse"
+)
+
+// Reasons on a CertificateAuthority.
+const (
+	// ReasonKeyMissing says that the ledger has lost the key of a generation that is in use. It is never replaced silently.
+	ReasonKeyMissing = "KeyMissing"
+	// ReasonLedgerUnreadable says that the ledger's content cannot be parsed. It is never replaced silently.
+	ReasonLedgerUnreadable = "LedgerUnreadable"
+	// ReasonStateRegressed says that the ledger is older than what the edge serves; signing stopped until a person decides.
+	ReasonStateRegressed = "StateRegressed"
+	// ReasonStable says that one generation is active and no change is under way.
+	ReasonStable = "Stable"
+	// ReasonPrepare says that the next generation is being made.
+	ReasonPrepare = "Prepare"
+	// ReasonTrust says that gateways and callers are learning to trust the next generation.
+	ReasonTrust = "Trust"
+	// ReasonActivate says that leaves are being re-issued by the next generation.
+	ReasonActivate = "Activate"
+	// ReasonRetire says that the old generation waits for its last certificate to end.
+	ReasonRetire = "Retire"
+	// ReasonRotationQueued says that a requested rotation waits for callers who know only the previous root.
+	ReasonRotationQueued = "RotationQueued"
+	// ReasonCallersMustUpdate says that server certificates wait until callersUpdated names the active key.
+	ReasonCallersMustUpdate = "CallersMustUpdate"
+	// ReasonCRLFresh says that every CRL is well before its next update.
+	ReasonCRLFresh = "CRLFresh"
+	// ReasonCRLOverdue says that a CRL should have been re-signed and was not.
+	ReasonCRLOverdue = "CRLOverdue"
+	// ReasonRevocationNone says that the authority was asked to work without revocation.
+	ReasonRevocationNone = "RevocationNone"
+)
+
+// Reasons on a ClientCertificate.
+const (
+	// ReasonIssued says that a current certificate is in place.
+	ReasonIssued = "Issued"
+	// ReasonInvalidCSR says that the request cannot be read, is not signed by its own key, or holds a weak key.
+	ReasonInvalidCSR = "InvalidCSR"
+	// ReasonRevoked says that the certificate was revoked and is not issued again.
+	ReasonRevoked = "Revoked"
+)
+
+// Reasons on a MutualTLSEndpoint.
+const (
+	// ReasonAccepted says that the annotations are well-formed, supported and allowed.
+	ReasonAccepted = "Accepted"
+	// ReasonInvalidAnnotations says that an annotation or label of ours cannot be read; the message names it.
+	ReasonInvalidAnnotations = "InvalidAnnotations"
+	// ReasonProgrammed says that the Gateway is mutual and its Secrets are current.
+	ReasonProgrammed = "Programmed"
+	// ReasonNotProbed says that no handshake was tried.
+	ReasonNotProbed = "NotProbed"
+	// ReasonNotMutual says that the stored Gateway is not mutual and could not be made so; the message says which server.
+	ReasonNotMutual = "NotMutual"
+	// ReasonGatewayNotFound says that the Gateway an APIRule names does not exist.
+	ReasonGatewayNotFound = "GatewayNotFound"
+	// ReasonGatewayNotManaged says that an object of the managed Gateway's name exists and is not ours.
+	ReasonGatewayNotManaged = "GatewayNotManaged"
+	// ReasonMovedToManagedGateway says that the Gateway an APIRule named stopped being mutual, and the agent moved the APIRule
+	// to a managed one.
+	ReasonMovedToManagedGateway = "MovedToManagedGateway"
+	// ReasonHostHeld says that an older Gateway holds a host on the same port of the same ingress.
+	ReasonHostHeld = "HostHeld"
+	// ReasonNoIngressMatch says that the Gateway's selector matches no configured ingress.
+	ReasonNoIngressMatch = "NoIngressMatch"
+	// ReasonStillNamed says that a Gateway names Secrets of an object that no longer opts in.
+	ReasonStillNamed = "StillNamed"
+	// ReasonOperatorOwned says that another operator owns the object and would revert any change of ours.
+	ReasonOperatorOwned = "OperatorOwned"
+)
