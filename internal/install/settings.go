@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"sallyport.dev/sallyport/internal/ingress"
@@ -75,16 +76,16 @@ func Parse(data []byte) (Settings, error) {
 	if len(data) > maxSize {
 		return Settings{}, fmt.Errorf("reading install settings: %d bytes, at most %d are read", len(data), maxSize)
 	}
-	var f file
-	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+	f, err := decode(data)
+	if err != nil {
 		return Settings{}, fmt.Errorf("reading install settings: %w", err)
 	}
 	var errs field.ErrorList
 	s := Settings{trustDomain: f.TrustDomain}
 	errs = append(errs, trustDomainErrors(field.NewPath("trustDomain"), f.TrustDomain)...)
-	authority, err := parseAuthority(field.NewPath("defaultAuthority"), f.DefaultAuthority)
-	if err != nil {
-		errs = append(errs, err)
+	authority, authorityErr := parseAuthority(field.NewPath("defaultAuthority"), f.DefaultAuthority)
+	if authorityErr != nil {
+		errs = append(errs, authorityErr)
 	}
 	s.defaultAuthority = authority
 	ingresses, ingressErrs := parseIngresses(field.NewPath("ingresses"), f.Ingresses)
@@ -97,6 +98,21 @@ func Parse(data []byte) (Settings, error) {
 		return Settings{}, fmt.Errorf("reading install settings: %w", joinFieldErrors(errs))
 	}
 	return s, nil
+}
+
+// decode takes keys as they are spelt. The YAML library's own strict decoding
+// would take trustdomain for trustDomain.
+func decode(data []byte) (file, error) {
+	var f file
+	asJSON, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return file{}, err
+	}
+	strict, err := kjson.UnmarshalStrict(asJSON, &f)
+	if err != nil {
+		return file{}, err
+	}
+	return f, errors.Join(strict...)
 }
 
 // joinFieldErrors keeps the order of the file, which ToAggregate does not promise.
