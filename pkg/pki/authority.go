@@ -1,0 +1,201 @@
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Back-dating keeps a certificate usable for a verifier whose clock is behind.
+const (
+	maxBackdate     = 10 * time.Minute
+	backdateDivisor = 10
+)
+
+// rootPathLen lets a root sign one CA below it: the cross-signed next generation
+// (RFC 5280 section 4.2.1.9).
+const rootPathLen = 1
+
+// Authority is a CA certificate together with its key: it can sign. The zero
+// Authority signs nothing.
+type Authority struct {
+	certificate Certificate
+	key         Key
+}
+
+// RootRequest describes a self-signed root.
+type RootRequest struct {
+	// CommonName is the subject. Two generations of one authority must differ in
+	// it: with equal subjects and different keys a verifier cannot tell which CRL
+	// belongs to which (RFC 5280 section 6.3.3).
+	CommonName string
+	// Key is the root's own.
+	Key Key
+	// Lifetime counts from the moment of issue; at least one second.
+	Lifetime time.Duration
+}
+
+// NewRoot makes a self-signed root that is valid at now.
+func NewRoot(r RootRequest, now time.Time) (Authority, error) {
+	if r.CommonName == "" || len(r.CommonName) > maxCommonName {
+		return Authority{}, fmt.Errorf("making root: common name has %d bytes, expected 1 to %d", len(r.CommonName), maxCommonName)
+	}
+	validity, err := validityOf(r.Lifetime, now)
+	if err != nil {
+		return Authority{}, fmt.Errorf("making root: %w", err)
+	}
+	template, err := validity.template(r.Key.Public())
+	if err != nil {
+		return Authority{}, fmt.Errorf("making root: %w", err)
+	}
+	template.Subject = pkix.Name{CommonName: r.CommonName}
+	template.BasicConstraintsValid, template.IsCA, template.MaxPathLen = true, true, rootPathLen
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	template.AuthorityKeyId = template.SubjectKeyId
+	certificate, err := sign(template, template, r.Key.Public(), r.Key)
+	if err != nil {
+		return Authority{}, fmt.Errorf("making root: %w", err)
+	}
+	return newAuthority(certificate, r.Key)
+}
+
+// ParseAuthority reads a CA certificate and its key, both in PEM. Whether it is in
+// its validity is asked when it signs.
+func ParseAuthority(certificate, key []byte) (Authority, error) {
+	certificates, err := parseCertificates(certificate, maxChainPEM, 1)
+	if err != nil {
+		return Authority{}, fmt.Errorf("reading CA: %w", err)
+	}
+	k, err := ParseKey(key)
+	if err != nil {
+		return Authority{}, fmt.Errorf("reading CA: %w", err)
+	}
+	return newAuthority(certificates[0], k)
+}
+
+func newAuthority(c Certificate, key Key) (Authority, error) {
+	if err := c.asCA(); err != nil {
+		return Authority{}, fmt.Errorf("reading CA: %w", err)
+	}
+	if !key.matches(c.parsed.PublicKey) {
+		return Authority{}, fmt.Errorf("reading CA: the private key does not belong to certificate %s", c.serial)
+	}
+	return Authority{certificate: c, key: key}, nil
+}
+
+// Certificate is the CA's own certificate.
+func (a Authority) Certificate() Certificate { return a.certificate }
+
+// Key is the CA's private key.
+func (a Authority) Key() Key { return a.key }
+
+// IsZero reports whether there is no authority.
+func (a Authority) IsZero() bool { return a.certificate.IsZero() }
+
+// SelfSigned reports whether the CA is its own issuer: a root.
+func (a Authority) SelfSigned() bool {
+	c := a.certificate.parsed
+	return c != nil && bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignatureFrom(c) == nil
+}
+
+var errNoAuthority = errors.New("there is no CA to sign with")
+
+// issue signs a leaf from a template whose names and usages are set: it adds the
+// validity (inside the CA's own), the serial number and the key ids, and verifies
+// the result the way a peer would.
+func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifetime time.Duration, now time.Time) (Chain, error) {
+	if a.IsZero() {
+		return Chain{}, errNoAuthority
+	}
+	if err := a.certificate.validAt(now); err != nil {
+		return Chain{}, fmt.Errorf("signing with CA %q: %w", a.certificate.parsed.Subject.CommonName, err)
+	}
+	validity, err := validityOf(lifetime, now)
+	if err != nil {
+		return Chain{}, err
+	}
+	template, err := validity.inside(a.certificate).template(public)
+	if err != nil {
+		return Chain{}, err
+	}
+	template.Subject, template.DNSNames, template.URIs = names.Subject, names.DNSNames, names.URIs
+	template.ExtKeyUsage = names.ExtKeyUsage
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.BasicConstraintsValid = true // says that it is no CA
+	template.AuthorityKeyId = a.certificate.parsed.SubjectKeyId
+	leaf, err := sign(template, a.certificate.parsed, public, a.key)
+	if err != nil {
+		return Chain{}, err
+	}
+	chain, err := a.chainFor(leaf)
+	if err != nil {
+		return Chain{}, err
+	}
+	return chain, chain.verify([]Certificate{a.certificate}, names.ExtKeyUsage[0], now)
+}
+
+// chainFor is the leaf, and the CA itself unless it is a root: peers have roots.
+func (a Authority) chainFor(leaf Certificate) (Chain, error) {
+	if a.SelfSigned() {
+		return newChain([]Certificate{leaf})
+	}
+	return newChain([]Certificate{leaf, a.certificate})
+}
+
+func sign(template, parent *x509.Certificate, public crypto.PublicKey, key Key) (Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key.signer)
+	if err != nil {
+		return Certificate{}, fmt.Errorf("signing certificate: %w", err)
+	}
+	return newCertificate(der)
+}
+
+// validity is a span of time in whole seconds, as certificates have it.
+type validity struct{ from, to time.Time }
+
+func validityOf(lifetime time.Duration, now time.Time) (validity, error) {
+	if lifetime < time.Second {
+		return validity{}, fmt.Errorf("lifetime is %s, expected at least 1s", lifetime)
+	}
+	backdate := min(maxBackdate, lifetime/backdateDivisor)
+	v := validity{from: now.Add(-backdate).Truncate(time.Second), to: now.Add(lifetime).Truncate(time.Second)}
+	if v.to.Year() > 9999 { // RFC 5280 section 4.1.2.5
+		return validity{}, fmt.Errorf("lifetime is %s, which ends after the year 9999", lifetime)
+	}
+	return v, nil
+}
+
+// inside cuts the span to that of a CA: a leaf that outlives its issuer is refused
+// by some verifiers from the issuer's end on, and by others never.
+func (v validity) inside(ca Certificate) validity {
+	if v.from.Before(ca.NotBefore()) {
+		v.from = ca.NotBefore()
+	}
+	if v.to.After(ca.NotAfter()) {
+		v.to = ca.NotAfter()
+	}
+	return v
+}
+
+func (v validity) template(public crypto.PublicKey) (*x509.Certificate, error) {
+	if public == nil {
+		return nil, errors.New("there is no key to certify")
+	}
+	if _, err := algorithmOf(public); err != nil {
+		return nil, err
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	id, err := keyID(public)
+	if err != nil {
+		return nil, err
+	}
+	return &x509.Certificate{SerialNumber: serial.number(), NotBefore: v.from, NotAfter: v.to, SubjectKeyId: id}, nil
+}

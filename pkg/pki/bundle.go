@@ -1,0 +1,155 @@
+package pki
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// BundleEntry is one CA of a bundle, with its CRL or without one.
+type BundleEntry struct {
+	// CA is the certificate.
+	CA Certificate
+	// CRL is the CA's own; zero where the bundle works without revocation.
+	CRL CRL
+}
+
+// Bundle is the CAs that a verifier trusts. Either each of them has exactly one
+// CRL that was fresh when the bundle was made, or none has: with some, Envoy
+// refuses every caller of the others (envoyproxy/envoy#18268).
+type Bundle struct {
+	entries []BundleEntry
+}
+
+// NewBundle makes a bundle that a gateway would work with at now. The order is
+// kept: istiod looks at the first certificate only.
+func NewBundle(entries []BundleEntry, now time.Time) (Bundle, error) {
+	if len(entries) == 0 || len(entries) > maxBundle {
+		return Bundle{}, fmt.Errorf("making bundle: found %d CAs, expected 1 to %d", len(entries), maxBundle)
+	}
+	for i, entry := range entries {
+		if err := entry.check(now); err != nil {
+			return Bundle{}, fmt.Errorf("making bundle: %w", err)
+		}
+		if entry.CRL.IsZero() != entries[0].CRL.IsZero() {
+			return Bundle{}, errors.New("making bundle: some CAs have a CRL and some have none; gateways would refuse every caller of those without")
+		}
+		for _, earlier := range entries[:i] {
+			if earlier.CA.Equal(entry.CA) {
+				return Bundle{}, fmt.Errorf("making bundle: CA %q is in it twice", entry.CA.parsed.Subject.CommonName)
+			}
+		}
+	}
+	bundle := Bundle{entries: entries}
+	if size := len(bundle.CertificatesPEM()); size > maxBundlePEM {
+		return Bundle{}, fmt.Errorf("making bundle: the CAs take %d bytes, at most %d fit", size, maxBundlePEM)
+	}
+	if size := len(bundle.CRLsPEM()); size > maxCRLPEM-maxBundlePEM {
+		return Bundle{}, fmt.Errorf("making bundle: the CRLs take %d bytes, at most %d fit", size, maxCRLPEM-maxBundlePEM)
+	}
+	return bundle, nil
+}
+
+func (e BundleEntry) check(now time.Time) error {
+	if e.CA.IsZero() {
+		return errors.New("an entry has no CA")
+	}
+	if err := e.CA.asCA(); err != nil {
+		return err
+	}
+	if err := e.CA.validAt(now); err != nil {
+		return err
+	}
+	if e.CRL.IsZero() {
+		return nil
+	}
+	return e.CRL.freshFor(e.CA, now)
+}
+
+// ParseBundle reads CAs and their CRLs in PEM, as a CA Secret holds them, and
+// judges them at now. Without CRLs, crls is empty. A CRL that belongs to no CA of
+// the bundle is an error.
+func ParseBundle(cas, crls []byte, now time.Time) (Bundle, error) {
+	certificates, err := ParseCertificates(cas)
+	if err != nil {
+		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
+	}
+	var lists []CRL
+	if len(bytes.TrimSpace(crls)) > 0 {
+		if lists, err = ParseCRLs(crls); err != nil {
+			return Bundle{}, fmt.Errorf("reading bundle: %w", err)
+		}
+	}
+	if len(lists) > 0 && len(lists) != len(certificates) {
+		return Bundle{}, fmt.Errorf("reading bundle: found %d CRLs for %d CAs, expected one for each", len(lists), len(certificates))
+	}
+	entries := make([]BundleEntry, len(certificates))
+	for i, ca := range certificates {
+		entries[i].CA = ca
+		for _, list := range lists {
+			if entries[i].CRL.IsZero() && list.signedBy(ca) == nil {
+				entries[i].CRL = list
+			}
+		}
+		if len(lists) > 0 && entries[i].CRL.IsZero() {
+			return Bundle{}, fmt.Errorf("reading bundle: no CRL is signed by CA %q", ca.parsed.Subject.CommonName)
+		}
+	}
+	return NewBundle(entries, now)
+}
+
+// IsZero reports whether there is no bundle.
+func (b Bundle) IsZero() bool { return len(b.entries) == 0 }
+
+// Certificates are the CAs, in order.
+func (b Bundle) Certificates() []Certificate {
+	certificates := make([]Certificate, len(b.entries))
+	for i, entry := range b.entries {
+		certificates[i] = entry.CA
+	}
+	return certificates
+}
+
+// CertificatesPEM are the CAs, in order.
+func (b Bundle) CertificatesPEM() []byte {
+	var all []byte
+	for _, entry := range b.entries {
+		all = append(all, entry.CA.encoded...)
+	}
+	return all
+}
+
+// CRLsPEM are the CRLs, in the order of their CAs; nil without revocation.
+func (b Bundle) CRLsPEM() []byte {
+	var all []byte
+	for _, entry := range b.entries {
+		all = append(all, entry.CRL.encoded...)
+	}
+	return all
+}
+
+// NextUpdate is when the first of the CRLs ends; false without revocation.
+func (b Bundle) NextUpdate() (time.Time, bool) {
+	var first time.Time
+	for _, entry := range b.entries {
+		if entry.CRL.IsZero() {
+			return time.Time{}, false
+		}
+		if next := entry.CRL.NextUpdate(); first.IsZero() || next.Before(first) {
+			first = next
+		}
+	}
+	return first, !first.IsZero()
+}
+
+// revoked reports whether the CRL of the certificate's issuer lists it.
+func (b Bundle) revoked(c Certificate) bool {
+	for _, entry := range b.entries {
+		if !entry.CRL.IsZero() && bytes.Equal(entry.CA.parsed.RawSubject, c.parsed.RawIssuer) &&
+			bytes.Equal(entry.CA.parsed.SubjectKeyId, c.parsed.AuthorityKeyId) && entry.CRL.Lists(c.serial) {
+			return true
+		}
+	}
+	return false
+}

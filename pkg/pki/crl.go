@@ -1,0 +1,157 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// maxCRLNumberOctets is the longest CRL number (RFC 5280 section 5.2.3).
+const maxCRLNumberOctets = 20
+
+// Revoked is one entry of a CRL.
+type Revoked struct {
+	// Serial of the certificate.
+	Serial Serial
+	// At is the moment of revocation, in whole seconds.
+	At time.Time
+	// Reason is a reason code of RFC 5280 section 5.3.1; 0 gives none.
+	Reason int
+}
+
+// CRL is a certificate revocation list that was parsed. Whose it is, and whether it
+// is fresh, is judged against a CA and an instant by NewBundle.
+type CRL struct {
+	parsed  *x509.RevocationList
+	revoked map[Serial]struct{}
+	encoded []byte
+}
+
+// CRLRequest describes a CRL.
+type CRLRequest struct {
+	// Number rises with every CRL of one CA; positive.
+	Number *big.Int
+	// Entries are all revoked certificates of the CA that have not ended.
+	Entries []Revoked
+	// NextUpdate is when the CRL ends. Gateways refuse every caller from then on.
+	NextUpdate time.Time
+}
+
+// SignCRL signs a complete CRL of the authority, without any scope extension
+// (Envoy has refused those: envoyproxy/envoy#37207). It is back-dated like a
+// certificate.
+func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
+	if a.IsZero() {
+		return CRL{}, fmt.Errorf("signing CRL: %w", errNoAuthority)
+	}
+	span, err := validityOf(r.NextUpdate.Sub(now), now)
+	if err != nil {
+		return CRL{}, fmt.Errorf("signing CRL: next update at %s: %w", stamp(r.NextUpdate), err)
+	}
+	template := &x509.RevocationList{Number: r.Number, ThisUpdate: span.inside(a.certificate).from, NextUpdate: span.to}
+	for _, entry := range r.Entries {
+		if entry.Serial.IsZero() {
+			return CRL{}, fmt.Errorf("signing CRL: an entry has no serial number")
+		}
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: entry.Serial.number(), RevocationTime: entry.At.Truncate(time.Second), ReasonCode: entry.Reason})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.certificate.parsed, a.key.signer)
+	if err != nil {
+		return CRL{}, fmt.Errorf("signing CRL: %w", err)
+	}
+	crl, err := newCRL(der)
+	if err != nil {
+		return CRL{}, err
+	}
+	return crl, crl.freshFor(a.certificate, now)
+}
+
+// ParseCRLs reads one CRL or more in PEM, in their order.
+func ParseCRLs(data []byte) ([]CRL, error) {
+	found, err := blocks(data, maxCRLPEM, maxBundle, labelCRL)
+	if err != nil {
+		return nil, fmt.Errorf("reading CRL: %w", err)
+	}
+	crls := make([]CRL, len(found))
+	for i, block := range found {
+		if crls[i], err = newCRL(block.Bytes); err != nil {
+			return nil, fmt.Errorf("block %d: %w", i+1, err)
+		}
+	}
+	return crls, nil
+}
+
+func newCRL(der []byte) (CRL, error) {
+	parsed, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return CRL{}, fmt.Errorf("reading CRL: %w", err)
+	}
+	if parsed.Number == nil || parsed.Number.Sign() < 0 || len(parsed.Number.Bytes()) > maxCRLNumberOctets {
+		return CRL{}, fmt.Errorf("reading CRL: number is %v, expected one of at most %d octets (RFC 5280 section 5.2.3)", parsed.Number, maxCRLNumberOctets)
+	}
+	for _, extension := range parsed.Extensions {
+		if extension.Critical {
+			return CRL{}, fmt.Errorf("reading CRL %s: critical extension %s is not understood (RFC 5280 section 5.2)", parsed.Number, extension.Id)
+		}
+	}
+	crl := CRL{parsed: parsed, revoked: make(map[Serial]struct{}, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der)}
+	for _, entry := range parsed.RevokedCertificateEntries {
+		serial, err := serialOf(entry.SerialNumber)
+		if err != nil {
+			return CRL{}, fmt.Errorf("reading CRL %s: %w", parsed.Number, err)
+		}
+		crl.revoked[serial] = struct{}{}
+	}
+	return crl, nil
+}
+
+// IsZero reports whether there is no CRL.
+func (c CRL) IsZero() bool { return c.parsed == nil }
+
+// PEM is the CRL in one PEM block. Callers must not change it.
+func (c CRL) PEM() []byte { return c.encoded }
+
+// Number is the CRL number. Callers must not change it.
+func (c CRL) Number() *big.Int { return c.parsed.Number }
+
+// ThisUpdate is when the CRL begins, in whole seconds.
+func (c CRL) ThisUpdate() time.Time { return c.parsed.ThisUpdate }
+
+// NextUpdate is when the CRL ends, in whole seconds.
+func (c CRL) NextUpdate() time.Time { return c.parsed.NextUpdate }
+
+// Entries is how many certificates it lists.
+func (c CRL) Entries() int { return len(c.revoked) }
+
+// Lists reports whether it lists the certificate of this serial number.
+func (c CRL) Lists(s Serial) bool { _, listed := c.revoked[s]; return listed }
+
+// freshFor says why a gateway would refuse every caller of the CA with this CRL at
+// now, nil if it would not.
+func (c CRL) freshFor(ca Certificate, now time.Time) error {
+	if err := c.signedBy(ca); err != nil {
+		return err
+	}
+	if now.Before(c.ThisUpdate()) {
+		return fmt.Errorf("CRL %s begins at %s, and it is %s", c.Number(), stamp(c.ThisUpdate()), stamp(now))
+	}
+	if !now.Before(c.NextUpdate()) {
+		return fmt.Errorf("CRL %s ended at %s, and it is %s", c.Number(), stamp(c.NextUpdate()), stamp(now))
+	}
+	return nil
+}
+
+// signedBy says why the CRL is not the CA's own, nil if it is.
+func (c CRL) signedBy(ca Certificate) error {
+	if !bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) {
+		return fmt.Errorf("CRL %s is of %q, expected %q", c.Number(), c.parsed.Issuer, ca.parsed.Subject)
+	}
+	if err := c.parsed.CheckSignatureFrom(ca.parsed); err != nil {
+		return fmt.Errorf("CRL %s is not signed by CA %q: %w", c.Number(), ca.parsed.Subject.CommonName, err)
+	}
+	return nil
+}
