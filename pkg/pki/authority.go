@@ -158,12 +158,17 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey, key Key) 
 // validity is a span of time in whole seconds, as certificates have it.
 type validity struct{ from, to time.Time }
 
+// Backdate is how long before its issue a certificate of this lifetime begins: a
+// tenth of the lifetime, ten minutes at most.
+func Backdate(lifetime time.Duration) time.Duration {
+	return min(maxBackdate, lifetime/backdateDivisor)
+}
+
 func validityOf(lifetime time.Duration, now time.Time) (validity, error) {
 	if lifetime < time.Second {
 		return validity{}, fmt.Errorf("lifetime is %s, expected at least 1s", lifetime)
 	}
-	backdate := min(maxBackdate, lifetime/backdateDivisor)
-	v := validity{from: now.Add(-backdate).Truncate(time.Second), to: now.Add(lifetime).Truncate(time.Second)}
+	v := validity{from: now.Add(-Backdate(lifetime)).Truncate(time.Second), to: now.Add(lifetime).Truncate(time.Second)}
 	if v.to.Year() > 9999 { // RFC 5280 section 4.1.2.5
 		return validity{}, fmt.Errorf("lifetime is %s, which ends after the year 9999", lifetime)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -161,6 +162,16 @@ func (k Key) Public() crypto.PublicKey {
 
 // Algorithm is the key's algorithm.
 func (k Key) Algorithm() Algorithm { return k.algorithm }
+
+// ID is the subject key id that certificates of this key carry, in lower-case
+// hexadecimal.
+func (k Key) ID() (string, error) {
+	id, err := keyID(k.Public())
+	if err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(id), nil
+}
 
 // matches reports whether the key is the private half of public.
 func (k Key) matches(public crypto.PublicKey) bool {

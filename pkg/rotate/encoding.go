@@ -1,0 +1,128 @@
+package rotate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+// ErrKeyMissing says that the record of a generation is there and its key is not.
+// A key is never replaced silently: callers trust it.
+var ErrKeyMissing = errors.New("the private key is missing")
+
+// indexKey is where the list of generations stands in the stored form; the rest
+// are PEM files, <id>.crt and so on.
+const indexKey = "generations.json"
+
+const (
+	certificateFile      = ".crt"
+	keyFile              = ".key"
+	crlFile              = ".crl"
+	probeCertificateFile = ".probe.crt"
+	probeKeyFile         = ".probe.key"
+)
+
+// formatVersion rises when an older reader would misread the record.
+const formatVersion = 1
+
+// maxIndex bounds the list of generations in bytes; a hundred generations fit.
+const maxIndex = 16 << 10
+
+type index struct {
+	Version     int          `json:"version"`
+	Generations []indexEntry `json:"generations"`
+}
+
+type indexEntry struct {
+	ID        string    `json:"id"`
+	State     State     `json:"state"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// Encode is the stored form of the ledger: the data of one Secret.
+func (l Ledger) Encode() (map[string][]byte, error) {
+	if err := l.check(); err != nil {
+		return nil, fmt.Errorf("writing ledger: %w", err)
+	}
+	data := map[string][]byte{}
+	list := index{Version: formatVersion}
+	for _, g := range l.generations {
+		list.Generations = append(list.Generations, indexEntry{ID: g.ID, State: g.State, CreatedAt: g.CreatedAt.UTC()})
+		data[g.ID+certificateFile] = g.Authority.Certificate().PEM()
+		data[g.ID+keyFile] = g.Authority.Key().PEM()
+		data[g.ID+probeCertificateFile] = g.Probe.CertificatePEM()
+		data[g.ID+probeKeyFile] = g.Probe.KeyPEM()
+		if !g.CRL.IsZero() {
+			data[g.ID+crlFile] = g.CRL.PEM()
+		}
+	}
+	encoded, err := json.Marshal(list)
+	if err != nil {
+		return nil, fmt.Errorf("writing ledger: %w", err)
+	}
+	data[indexKey] = encoded
+	return data, nil
+}
+
+// DecodeLedger reads the stored form. Every part of it must be there and fit:
+// ErrKeyMissing if a generation's private key is not.
+func DecodeLedger(data map[string][]byte) (Ledger, error) {
+	raw, ok := data[indexKey]
+	if !ok {
+		return Ledger{}, fmt.Errorf("reading ledger: %s is missing", indexKey)
+	}
+	if len(raw) > maxIndex {
+		return Ledger{}, fmt.Errorf("reading ledger: %s has %d bytes, at most %d are read", indexKey, len(raw), maxIndex)
+	}
+	var list index
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&list); err != nil {
+		return Ledger{}, fmt.Errorf("reading ledger: %w", err)
+	}
+	if list.Version != formatVersion {
+		return Ledger{}, fmt.Errorf("reading ledger: its format is version %d, expected %d; a newer agent wrote it", list.Version, formatVersion)
+	}
+	var ledger Ledger
+	for _, entry := range list.Generations {
+		g, err := decodeGeneration(entry, data)
+		if err != nil {
+			return Ledger{}, fmt.Errorf("reading ledger: generation %.32q: %w", entry.ID, err)
+		}
+		ledger.generations = append(ledger.generations, g)
+	}
+	if err := ledger.check(); err != nil {
+		return Ledger{}, fmt.Errorf("reading ledger: %w", err)
+	}
+	return ledger, nil
+}
+
+func decodeGeneration(entry indexEntry, data map[string][]byte) (Generation, error) {
+	if len(data[entry.ID+keyFile]) == 0 {
+		return Generation{}, ErrKeyMissing
+	}
+	authority, err := pki.ParseAuthority(data[entry.ID+certificateFile], data[entry.ID+keyFile])
+	if err != nil {
+		return Generation{}, err
+	}
+	probe, err := pki.ParsePair(data[entry.ID+probeCertificateFile], data[entry.ID+probeKeyFile])
+	if err != nil {
+		return Generation{}, fmt.Errorf("probe certificate: %w", err)
+	}
+	g := Generation{ID: entry.ID, State: entry.State, CreatedAt: entry.CreatedAt, Authority: authority, Probe: probe}
+	if stored, ok := data[entry.ID+crlFile]; ok {
+		crls, err := pki.ParseCRLs(stored)
+		if err != nil {
+			return Generation{}, err
+		}
+		if len(crls) != 1 {
+			return Generation{}, fmt.Errorf("found %d CRLs, expected one", len(crls))
+		}
+		g.CRL = crls[0]
+	}
+	return g, nil
+}

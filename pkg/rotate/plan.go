@@ -1,0 +1,88 @@
+package rotate
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// Reason says why something is made. It is a word for events and metrics.
+type Reason string
+
+// The reasons.
+const (
+	// ReasonMissing says that there is none yet.
+	ReasonMissing Reason = "Missing"
+	// ReasonUnreadable says that what is stored cannot be read or does not match itself.
+	ReasonUnreadable Reason = "Unreadable"
+	// ReasonIssuer says that the stored certificate was not signed by the active generation.
+	ReasonIssuer Reason = "IssuerChanged"
+	// ReasonNames says that other hosts or names are asked for.
+	ReasonNames Reason = "NamesChanged"
+	// ReasonKey says that another key or key algorithm is asked for.
+	ReasonKey Reason = "KeyChanged"
+	// ReasonLifetime says that another lifetime is asked for.
+	ReasonLifetime Reason = "LifetimeChanged"
+	// ReasonDue says that its time has come.
+	ReasonDue Reason = "Due"
+	// ReasonRevocation says that the CRL does not list what it must.
+	ReasonRevocation Reason = "RevocationChanged"
+)
+
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{ReasonMissing, ReasonUnreadable, ReasonIssuer, ReasonNames, ReasonKey, ReasonLifetime, ReasonDue, ReasonRevocation}
+}
+
+// Action is something a plan for an authority asks to be made.
+type Action string
+
+// The actions.
+const (
+	// CreateGeneration makes a key, its root, and its revoked probe certificate.
+	CreateGeneration Action = "CreateGeneration"
+	// SignCRL signs the next CRL of a generation.
+	SignCRL Action = "SignCRL"
+)
+
+// Step is one action on one generation.
+type Step struct {
+	// Action to take.
+	Action Action
+	// Generation is the id of the generation: g1, g2 and so on.
+	Generation string
+	// Reason why.
+	Reason Reason
+}
+
+// Plan is what to do now, in this order, and when to look again. Next is zero if
+// only a change of the inputs can make anything due.
+type Plan struct {
+	// Steps in the order in which they are to be taken.
+	Steps []Step
+	// Next is the next instant at which something becomes due.
+	Next time.Time
+}
+
+// jitterDivisor bounds the jitter: a twentieth of a certificate's life.
+const jitterDivisor = 20
+
+// jitter is a share of span below a twentieth that depends on the object alone. It
+// must be the same on every pass: a random one would move the moment of renewal
+// each time somebody looks, and the earliest would win.
+func jitter(object string, span time.Duration) time.Duration {
+	limit := span / jitterDivisor
+	if limit <= 0 {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(object))
+	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(limit)) //nolint:gosec // limit is positive and below the largest int64
+}
+
+// earlier is the earlier of two instants, of which a zero one means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
