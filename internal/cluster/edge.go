@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+// caKey and crlKey pair: istiod ignores a CRL under another key than the one that
+// goes with the CA's (istio/istio:pilot/pkg/credentials/kube/secrets.go).
+const (
+	caKey  = "ca.crt"
+	crlKey = "ca.crl"
+)
+
+// EdgeSecrets are the two Secrets of a Gateway in one ingress namespace.
+type EdgeSecrets struct {
+	// Server and CA are where.
+	Server, CA types.NamespacedName
+	// Owner is the Gateway.
+	Owner intent.Owner
+}
+
+// StoredEdge is what is stored of EdgeSecrets. A zero Pair is a missing or an
+// unreadable one.
+type StoredEdge struct {
+	// Pair of the server.
+	Pair pki.Pair
+	// Unreadable says why a pair that is there was not taken, nil if it was.
+	Unreadable error
+	server, ca *corev1.Secret
+}
+
+// Edge reads what is stored.
+func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
+	var stored StoredEdge
+	var err error
+	if stored.server, err = c.Secret(ctx, s.Server); err != nil {
+		return StoredEdge{}, err
+	}
+	if stored.ca, err = c.Secret(ctx, s.CA); err != nil {
+		return StoredEdge{}, err
+	}
+	if stored.server == nil {
+		return stored, nil
+	}
+	if owner, ours := OwnerOf(stored.server); !ours || !owner.Same(s.Owner) {
+		return stored, nil // another's key is not ours to serve
+	}
+	stored.Pair, stored.Unreadable = pki.ParsePair(stored.server.Data[corev1.TLSCertKey], stored.server.Data[corev1.TLSPrivateKeyKey])
+	return stored, nil
+}
+
+// EdgeOutcome is what a write of EdgeSecrets did to each of them.
+type EdgeOutcome struct {
+	// CA and Server are what was done to each Secret.
+	CA, Server Outcome
+}
+
+// Changed reports whether anything was written.
+func (o EdgeOutcome) Changed() bool {
+	return o.CA == Created || o.CA == Updated || o.Server == Created || o.Server == Updated
+}
+
+// Foreign names the Secret that is not ours, if there is one.
+func (o EdgeOutcome) Foreign(s EdgeSecrets) (types.NamespacedName, bool) {
+	switch {
+	case o.CA == Foreign:
+		return s.CA, true
+	case o.Server == Foreign:
+		return s.Server, true
+	}
+	return types.NamespacedName{}, false
+}
+
+// WriteEdge writes the CA Secret, then the server's: an edge that serves before it
+// knows whom to trust refuses everybody, and never the other way round. Certificates
+// and CRLs change in one write. If one of the two names is taken by somebody else's
+// Secret, neither is written: with one of them ours and the other not, Istio would
+// trust what somebody else wrote.
+func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, trusted pki.Bundle, stored StoredEdge) (EdgeOutcome, error) {
+	data := map[string][]byte{caKey: trusted.CertificatesPEM()}
+	if crls := trusted.CRLsPEM(); crls != nil {
+		data[crlKey] = crls
+	}
+	if stored.server == nil {
+		if taken, err := c.foreign(ctx, s.Server, s.Owner); err != nil || taken {
+			return EdgeOutcome{Server: Foreign}, err
+		}
+	}
+	var outcome EdgeOutcome
+	var err error
+	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data}
+	if outcome.CA, _, err = c.WriteSecret(ctx, ca, stored.ca); err != nil || outcome.CA == Foreign {
+		return outcome, err
+	}
+	server := WantedSecret{
+		Key: s.Server, Type: corev1.SecretTypeTLS, Owner: s.Owner,
+		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM()},
+	}
+	outcome.Server, _, err = c.WriteSecret(ctx, server, stored.server)
+	return outcome, err
+}
+
+// foreign reports whether a Secret that the cache does not show is somebody else's.
+func (c *Cluster) foreign(ctx context.Context, key types.NamespacedName, owner intent.Owner) (bool, error) {
+	secret, err := c.LiveSecret(ctx, key)
+	if err != nil || secret == nil {
+		return false, err
+	}
+	found, ours := OwnerOf(secret)
+	return !ours || !found.Same(owner), nil
+}
+
+// EdgeSecretsOf are the Secrets of ours in the ingress namespaces that were made
+// for a Gateway.
+func (c *Cluster) EdgeSecretsOf(ctx context.Context, owner intent.Owner, namespaces []string) ([]*corev1.Secret, error) {
+	var found []*corev1.Secret
+	for _, namespace := range namespaces {
+		var list corev1.SecretList
+		if err := c.client.List(ctx, &list, inNamespace(namespace), ownedBy(owner)); err != nil {
+			return nil, fmt.Errorf("listing Secrets of %s in %s: %w", owner, namespace, err)
+		}
+		for i := range list.Items {
+			found = append(found, &list.Items[i])
+		}
+	}
+	return found, nil
+}

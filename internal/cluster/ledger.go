@@ -1,0 +1,169 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// ledgerKind is the value of the label KeyLedger: what a labelled Secret holds.
+const (
+	ledgerKeys    = "keys"
+	ledgerSerials = "serials"
+)
+
+// AuthorityRecord is where the ledger of an authority is kept, and for whom.
+type AuthorityRecord struct {
+	// Name of the ledger's Secret.
+	Name string
+	// Owner is the CertificateAuthority.
+	Owner intent.Owner
+}
+
+// Record returns where the ledger of an authority is kept.
+func (c *Cluster) Record(ctx context.Context, authority client.Object) (AuthorityRecord, error) {
+	uid, err := c.NamespaceUID(ctx, authority.GetNamespace())
+	if err != nil {
+		return AuthorityRecord{}, err
+	}
+	return AuthorityRecord{
+		Name: LedgerName(uid, authority.GetName()),
+		Owner: intent.Owner{
+			Kind: "CertificateAuthority", Namespace: authority.GetNamespace(), Name: authority.GetName(), UID: string(authority.GetUID()),
+		},
+	}, nil
+}
+
+// StoredLedger is a ledger together with the Secret it was read from; the Secret is
+// nil if the authority has none yet.
+type StoredLedger struct {
+	// Ledger as read.
+	Ledger rotate.Ledger
+	secret *corev1.Secret
+}
+
+// Exists reports whether there is a ledger at all.
+func (l StoredLedger) Exists() bool { return l.secret != nil }
+
+// ErrLedgerForeign says that the Secret under a ledger's name is not the agent's.
+var ErrLedgerForeign = errors.New("the Secret is not the agent's own")
+
+// Ledger reads the ledger of an authority. One that is there and cannot be read is
+// an error and never taken for an absent one.
+func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLedger, error) {
+	key := types.NamespacedName{Namespace: c.namespace, Name: record.Name}
+	secret, err := c.Secret(ctx, key)
+	if err != nil || secret == nil {
+		return StoredLedger{}, err
+	}
+	if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
+	}
+	ledger, err := rotate.DecodeLedger(secret.Data)
+	if err != nil {
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	return StoredLedger{Ledger: ledger, secret: secret}, nil
+}
+
+// WriteLedger stores a ledger in place of the one it was made from. It fails with a
+// conflict if that has changed meanwhile.
+func (c *Cluster) WriteLedger(ctx context.Context, record AuthorityRecord, before StoredLedger, after rotate.Ledger) (StoredLedger, error) {
+	data, err := after.Encode()
+	if err != nil {
+		return StoredLedger{}, err
+	}
+	// What was encoded is what has to be readable, not what is in memory.
+	if _, err := rotate.DecodeLedger(data); err != nil {
+		return StoredLedger{}, fmt.Errorf("reading back the ledger before it is written: %w", err)
+	}
+	wanted := WantedSecret{
+		Key:    types.NamespacedName{Namespace: c.namespace, Name: record.Name},
+		Type:   corev1.SecretTypeOpaque,
+		Owner:  record.Owner,
+		Labels: map[string]string{intent.KeyLedger: ledgerKeys},
+		Data:   data,
+	}
+	if !before.Exists() {
+		return c.createLedger(ctx, wanted, after)
+	}
+	outcome, secret, err := c.WriteSecret(ctx, wanted, before.secret)
+	if err != nil {
+		return StoredLedger{}, err
+	}
+	if outcome == Foreign {
+		return StoredLedger{}, fmt.Errorf("writing Secret %s: %w", wanted.Key, ErrLedgerForeign)
+	}
+	return StoredLedger{Ledger: after, secret: secret}, nil
+}
+
+// createLedger only ever creates: a ledger that the cache does not show must not be
+// replaced by a new one.
+func (c *Cluster) createLedger(ctx context.Context, wanted WantedSecret, ledger rotate.Ledger) (StoredLedger, error) {
+	object := wanted.object()
+	if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+		return StoredLedger{}, fmt.Errorf("creating ledger %s: %w", wanted.Key, err)
+	}
+	return StoredLedger{Ledger: ledger, secret: object}, nil
+}
+
+// serialsKey is the key of a shard's data.
+const serialsKey = "serials"
+
+// maxShards bounds the record of one authority's serials: 1000 shards of 512 KiB
+// hold six million certificates.
+const maxShards = 1000
+
+// RecordSerial writes down a certificate that is about to be handed to a caller, in
+// the first shard of the authority that has room.
+func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issued rotate.IssuedSerial, now time.Time) error {
+	for n := range maxShards {
+		key := types.NamespacedName{Namespace: c.namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
+		secret, err := c.Secret(ctx, key)
+		if err != nil {
+			return err
+		}
+		var shard rotate.Serials
+		if secret != nil {
+			if shard, err = rotate.ParseSerials(secret.Data[serialsKey]); err != nil {
+				return fmt.Errorf("reading Secret %s: %w", key, err)
+			}
+		}
+		shard, fits := shard.Add(issued, now)
+		if !fits {
+			continue
+		}
+		return c.writeShard(ctx, key, record, shard, secret)
+	}
+	return fmt.Errorf("recording serial of %s: all %d shards are full; shorten the lifetime of client certificates", record.Owner, maxShards)
+}
+
+func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, record AuthorityRecord, shard rotate.Serials, stored *corev1.Secret) error {
+	wanted := WantedSecret{
+		Key:    key,
+		Type:   corev1.SecretTypeOpaque,
+		Owner:  record.Owner,
+		Labels: map[string]string{intent.KeyLedger: ledgerSerials},
+		Data:   map[string][]byte{serialsKey: shard.Encode()},
+	}
+	if stored == nil {
+		object := wanted.object()
+		if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+			return fmt.Errorf("creating Secret %s: %w", key, err)
+		}
+		return nil
+	}
+	outcome, _, err := c.WriteSecret(ctx, wanted, stored)
+	if err == nil && outcome == Foreign {
+		err = fmt.Errorf("writing Secret %s: %w", key, ErrLedgerForeign)
+	}
+	return err
+}

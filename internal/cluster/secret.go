@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/intent"
+)
+
+// Outcome is what a write did.
+type Outcome string
+
+// The outcomes.
+const (
+	// Unchanged says that the stored object was as wanted.
+	Unchanged Outcome = "Unchanged"
+	// Created says that there was none.
+	Created Outcome = "Created"
+	// Updated says that the stored object differed.
+	Updated Outcome = "Updated"
+	// Foreign says that the stored object is not ours, and was left alone.
+	Foreign Outcome = "Foreign"
+)
+
+// WantedSecret is a Secret as it ought to be stored, in full: what else is in it
+// goes. Istio prefers other keys to ours, so a stray one may win.
+type WantedSecret struct {
+	// Key is where.
+	Key types.NamespacedName
+	// Type of the Secret.
+	Type corev1.SecretType
+	// Owner is what it is made for.
+	Owner intent.Owner
+	// Labels beyond the marker.
+	Labels map[string]string
+	// Data in full.
+	Data map[string][]byte
+}
+
+func (w WantedSecret) object() *corev1.Secret {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Key.Namespace, Name: w.Key.Name, Labels: maps.Clone(w.Labels)},
+		Type:       w.Type,
+		Data:       w.Data,
+	}
+	Mark(secret, w.Owner)
+	return secret
+}
+
+// Secret is the stored Secret of ours; nil if there is none. It comes from the
+// cache, which shows no others.
+func (c *Cluster) Secret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	return secretFrom(ctx, c.client, key)
+}
+
+// LiveSecret is the stored Secret, whoever's it is; nil if there is none. For
+// namespaces that no cache covers.
+func (c *Cluster) LiveSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	return secretFrom(ctx, c.live, key)
+}
+
+func secretFrom(ctx context.Context, from client.Reader, key types.NamespacedName) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	if err := from.Get(ctx, key, secret); apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absent is a fact, not an error
+	} else if err != nil {
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	return secret, nil
+}
+
+// WriteSecret makes the stored Secret as wanted. Stored is what the wish was
+// decided on, nil for none: if it has changed since, the write fails with a
+// conflict, and the decision has to be made again. A Secret that is not ours for
+// this owner is left alone and returned with Foreign.
+func (c *Cluster) WriteSecret(ctx context.Context, wanted WantedSecret, stored *corev1.Secret) (Outcome, *corev1.Secret, error) {
+	if stored == nil {
+		object := wanted.object()
+		err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner))
+		if err == nil {
+			return Created, object, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return "", nil, fmt.Errorf("creating Secret %s: %w", wanted.Key, err)
+		}
+		// It is not ours, or lost its label, or the cache is behind.
+		if stored, err = c.LiveSecret(ctx, wanted.Key); err != nil {
+			return "", nil, err
+		}
+		if stored == nil {
+			return "", nil, apierrors.NewConflict(corev1.Resource("secrets"), wanted.Key.Name, fmt.Errorf("it was deleted while it was written"))
+		}
+	}
+	if owner, ours := OwnerOf(stored); !ours || !owner.Same(wanted.Owner) {
+		return Foreign, stored, nil
+	}
+	if wanted.equals(stored) {
+		return Unchanged, stored, nil
+	}
+	return c.replace(ctx, wanted, stored)
+}
+
+// replace updates the stored Secret, or where Kubernetes does not let it be updated
+// (the type, or an immutable one) deletes it and makes it anew. istiod keeps what
+// it has pushed in between.
+func (c *Cluster) replace(ctx context.Context, wanted WantedSecret, stored *corev1.Secret) (Outcome, *corev1.Secret, error) {
+	object := wanted.object()
+	if stored.Type != wanted.Type || (stored.Immutable != nil && *stored.Immutable) {
+		precondition := client.Preconditions{UID: &stored.UID, ResourceVersion: &stored.ResourceVersion}
+		if err := c.client.Delete(ctx, stored, precondition); err != nil {
+			return "", nil, fmt.Errorf("deleting Secret %s, whose type or immutability is not ours: %w", wanted.Key, err)
+		}
+		if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+			return "", nil, fmt.Errorf("creating Secret %s again: %w", wanted.Key, err)
+		}
+		return Updated, object, nil
+	}
+	object.ResourceVersion, object.UID = stored.ResourceVersion, stored.UID
+	// Finalizers and owner references of others are not ours to drop.
+	object.Finalizers, object.OwnerReferences = stored.Finalizers, stored.OwnerReferences
+	if err := c.client.Update(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+		return "", nil, fmt.Errorf("updating Secret %s: %w", wanted.Key, err)
+	}
+	return Updated, object, nil
+}
+
+// equals reports whether the stored Secret needs no write. Labels and annotations
+// that others added do no harm and stay until the next one.
+func (w WantedSecret) equals(stored *corev1.Secret) bool {
+	if stored.Type != w.Type || stored.Labels[intent.KeyManaged] != "true" || stored.Annotations[intent.KeyOwner] != w.Owner.String() {
+		return false
+	}
+	for key, value := range w.Labels {
+		if stored.Labels[key] != value {
+			return false
+		}
+	}
+	return maps.EqualFunc(stored.Data, w.Data, bytes.Equal)
+}
+
+// DeleteSecret deletes a Secret of ours as it was read. One that changed meanwhile
+// stays.
+func (c *Cluster) DeleteSecret(ctx context.Context, stored *corev1.Secret) error {
+	precondition := client.Preconditions{UID: &stored.UID, ResourceVersion: &stored.ResourceVersion}
+	if err := c.client.Delete(ctx, stored, precondition); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s: %w", client.ObjectKeyFromObject(stored), err)
+	}
+	return nil
+}

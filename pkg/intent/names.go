@@ -1,0 +1,67 @@
+package intent
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Suffixes of the names of Secrets. Istio reads a name that ends in -cacert as a
+// CA only (istio/istio:pilot/pkg/security/model/authentication.go).
+const (
+	serverSuffix = ".mtls"
+	caSuffix     = "-cacert"
+)
+
+// maxGatewayName is the longest <namespace>.<name> that leaves room for the
+// suffixes in the 253 bytes of an object's name.
+const maxGatewayName = 240
+
+// CheckGatewayName says why a Gateway's Secrets cannot be named, nil if they can.
+func CheckGatewayName(namespace, name string) error {
+	if n := len(namespace) + 1 + len(name); n > maxGatewayName {
+		return fmt.Errorf("namespace and name of the Gateway have %d characters together, at most %d leave room for the names of its Secrets: choose a shorter name", n, maxGatewayName)
+	}
+	return nil
+}
+
+// ServerSecretName is the Secret with the server certificate of a Gateway. A
+// namespace has no dot, so two Gateways never share it.
+func ServerSecretName(namespace, name string) string { return namespace + "." + name + serverSuffix }
+
+// CASecretName is the Secret with the CAs of the callers of a Gateway.
+func CASecretName(namespace, name string) string {
+	return CASecretFor(ServerSecretName(namespace, name))
+}
+
+// CASecretFor is where Istio looks for the CAs that belong to a credentialName.
+func CASecretFor(credentialName string) string { return credentialName + caSuffix }
+
+// maxManagedAPIRule is the longest name of an APIRule that can have a managed
+// Gateway: Kyma takes two DNS labels of 63 characters in spec.gateway.
+const maxManagedAPIRule = 63 - len(managedSuffix)
+
+const managedSuffix = "-mtls"
+
+// ManagedGatewayName is the Gateway that is made for an APIRule, in its namespace.
+func ManagedGatewayName(apirule string) (string, error) {
+	if len(apirule) > maxManagedAPIRule || strings.Contains(apirule, ".") {
+		return "", fmt.Errorf("an APIRule whose name has a dot or more than %d characters cannot have a managed Gateway: name a Gateway in spec.gateway", maxManagedAPIRule)
+	}
+	return apirule + managedSuffix, nil
+}
+
+// EndpointName is the MutualTLSEndpoint of an opted-in object, in its namespace.
+func EndpointName(kind Kind, name string) string {
+	return strings.ToLower(string(kind)) + "-" + name
+}
+
+// TrustConfigMapName is the ConfigMap in which an authority's trust is published.
+func TrustConfigMapName(authority string) string { return authority + "-mtls-trust" }
+
+// ClientIdentity is the URI of a caller: derived, never requested.
+func ClientIdentity(trustDomain, namespace, name string) string {
+	return "spiffe://" + trustDomain + "/ns/" + namespace + "/client/" + name
+}
+
+// ProbeIdentity is the URI of the agent's own handshakes.
+func ProbeIdentity(trustDomain string) string { return "spiffe://" + trustDomain + "/sallyport/probe" }
