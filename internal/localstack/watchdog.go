@@ -1,0 +1,75 @@
+package localstack
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// watchdogScript keeps the list of process groups it is told and, when its input ends,
+// kills them all. The input ends when we close it or when we die, be it of a panic, of
+// SIGKILL or of the out-of-memory killer. A parent-death signal would not do: it is
+// bound to one thread of ours, reaches only the child and not the Envoy below it, and
+// Linux alone has it. "release" is how a stack is left running.
+const watchdogScript = `
+groups=" "
+while read -r what group; do
+  case $what in
+    add) groups="$groups$group " ;;
+    remove) groups="${groups%% $group *} ${groups#* $group }" ;;
+    release) exit 0 ;;
+  esac
+done
+for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+exit 0
+`
+
+// watchdog is the shell that outlives us for a moment, to take our children along.
+type watchdog struct {
+	shell *exec.Cmd
+
+	mu    sync.Mutex
+	input io.WriteCloser
+}
+
+func startWatchdog() (*watchdog, error) {
+	shell := exec.Command("/bin/sh", "-c", watchdogScript)
+	// A session of its own: Ctrl-C in our terminal must not end it before us.
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	input, err := shell.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting the watchdog: %w", err)
+	}
+	if err := shell.Start(); err != nil {
+		return nil, fmt.Errorf("starting the watchdog: %w", err)
+	}
+	return &watchdog{shell: shell, input: input}, nil
+}
+
+// tell writes one line. A watchdog that somebody killed cannot be told anything, and
+// that is not a reason for a test to fail.
+func (w *watchdog) tell(words ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, _ = io.WriteString(w.input, strings.Join(words, " ")+"\n")
+}
+
+func (w *watchdog) add(group int)    { w.tell("add", fmt.Sprint(group)) }
+func (w *watchdog) remove(group int) { w.tell("remove", fmt.Sprint(group)) }
+
+// release makes it forget everything and end.
+func (w *watchdog) release() {
+	w.tell("release")
+	w.close()
+}
+
+// close ends it; what it still has on its list it kills.
+func (w *watchdog) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.input.Close()
+	_ = w.shell.Wait()
+}
