@@ -1,6 +1,6 @@
 package admission
 
-import "k8s.io/apimachinery/pkg/types"
+import "sallyport.dev/sallyport/pkg/intent"
 
 // Verdict is what becomes of an object.
 type Verdict string
@@ -46,17 +46,10 @@ type Edge interface {
 // Capabilities are what the cluster's Gateway CRD has.
 type Capabilities struct{ CACertCredentialName bool }
 
-// Platform is what the platform says about an object that says nothing itself.
-type Platform struct {
-	TrustDomain      string
-	DefaultAuthority types.NamespacedName
-	NamespaceMode    string
-}
-
 // Request is what a decision is made from.
 type Request struct {
-	Object, Old           map[string]any
-	Platform, OldPlatform Platform
-	Edge                  Edge
-	Capabilities          Capabilities
+	Object, Old  map[string]any
+	Platform     intent.Platform
+	Edge         Edge
+	Capabilities Capabilities
 }

@@ -15,18 +15,17 @@ import (
 	ctrladmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // namespaceWait bounds how long a review waits for its Namespace to be heard of. A
 // watch is behind by milliseconds; the API server gives up on us after 3 seconds.
 const namespaceWait = 500 * time.Millisecond
 
-// The groups and kinds that are judged, in any of their versions.
+// The groups of the kinds that are judged, in any of their versions.
 const (
 	gatewayGroup = "networking.istio.io"
-	gatewayKind  = "Gateway"
 	apiRuleGroup = "gateway.kyma-project.io"
-	apiRuleKind  = "APIRule"
 )
 
 // errReview is the cause of every answer to a review that makes no sense.
@@ -97,10 +96,10 @@ func (h *Handler) decider(review ctrladmission.Request) func(Request) Decision {
 // kindOf is the kind of the object as metrics call it.
 func kindOf(review ctrladmission.Request) string {
 	switch {
-	case review.Kind.Group == gatewayGroup && review.Kind.Kind == gatewayKind:
-		return gatewayKind
-	case review.Kind.Group == apiRuleGroup && review.Kind.Kind == apiRuleKind:
-		return apiRuleKind
+	case review.Kind.Group == gatewayGroup && review.Kind.Kind == string(intent.KindGateway):
+		return string(intent.KindGateway)
+	case review.Kind.Group == apiRuleGroup && review.Kind.Kind == string(intent.KindAPIRule):
+		return string(intent.KindAPIRule)
 	default:
 		return kindOther
 	}
@@ -126,16 +125,15 @@ func (h *Handler) gather(ctx context.Context, review ctrladmission.Request) (Req
 	if ctx.Err() != nil {
 		return Request{}, fmt.Errorf("waiting for namespace: %w", ctx.Err())
 	}
-	platform := h.platform(mode)
 	return Request{
-		Object: object, Old: old, Platform: platform, OldPlatform: platform,
+		Object: object, Old: old, Platform: h.platform(mode),
 		Edge: h.cluster.Edge, Capabilities: h.cluster.Capabilities(),
 	}, nil
 }
 
-func (h *Handler) platform(namespaceMode string) Platform {
+func (h *Handler) platform(namespaceMode string) intent.Platform {
 	authority, _ := h.settings.DefaultAuthority()
-	return Platform{TrustDomain: h.settings.TrustDomain(), DefaultAuthority: authority, NamespaceMode: namespaceMode}
+	return intent.Platform{TrustDomain: h.settings.TrustDomain(), DefaultAuthority: authority, NamespaceMode: namespaceMode}
 }
 
 // objectOf is an object of the review, held to what the review says about it: the

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // Config is what an Endpoint is made from. Every field is needed.
@@ -32,7 +33,7 @@ func New(c Config) (*Endpoint, error) {
 	}
 	handler := &Handler{
 		cluster: c.Cluster, settings: c.Settings, metrics: m,
-		decide: map[string]func(Request) Decision{gatewayKind: decideNothing, apiRuleKind: decideNothing},
+		decide: map[string]func(Request) Decision{string(intent.KindGateway): decideNothing, string(intent.KindAPIRule): decideNothing},
 	}
 	return newEndpoint(handler, m, c.Clock, c.Log), nil
 }
@@ -43,7 +44,7 @@ func decideNothing(Request) Decision { return Decision{Verdict: Allowed, Reason:
 // without one.
 func decisionOutcomes() []outcome {
 	var known []outcome
-	for _, kind := range []string{gatewayKind, apiRuleKind} {
+	for _, kind := range []string{string(intent.KindGateway), string(intent.KindAPIRule)} {
 		known = append(known,
 			outcome{kind, verdictIgnored, reasonNotOurs},
 			outcome{kind, verdictRefused, reasonMalformed},
