@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
+
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // gateway is a Gateway of the public ingress with one TLS server on 443.
@@ -92,7 +94,7 @@ func TestHostsAreComparedCanonically(t *testing.T) {
 		"ns/A.EXAMPLE.com.":   "a.example.com",
 		"*.MTLS.example.com.": "*.mtls.example.com",
 	} {
-		if got := CanonicalHost(given); got != want {
+		if got := intent.CanonicalHost(given); got != want {
 			t.Errorf("CanonicalHost(%q) = %q, want %q", given, got, want)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // Gateway is what of an Istio Gateway decides where it lands and which hosts it claims.
@@ -60,7 +62,7 @@ func serverFrom(raw map[string]any) Server {
 	hosts, _ := raw["hosts"].([]any)
 	for _, h := range hosts {
 		if host, ok := h.(string); ok {
-			s.Hosts = append(s.Hosts, CanonicalHost(host))
+			s.Hosts = append(s.Hosts, intent.CanonicalHost(host))
 		}
 	}
 	slices.Sort(s.Hosts)
@@ -82,17 +84,6 @@ func portNumber(value any) uint32 {
 		}
 	}
 	return 0
-}
-
-// CanonicalHost is the form in which hosts of Gateways are compared: without the
-// namespace part that only chooses VirtualServices, in lower case, without a
-// trailing dot. TLS server names know none of the three, so two spellings of one
-// host end up as one filter chain match, of which Envoy takes only one.
-func CanonicalHost(host string) string {
-	if _, name, ok := strings.Cut(host, "/"); ok {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // older is Istio's order of Gateways: by creation, then by name, then by namespace.

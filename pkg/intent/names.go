@@ -65,3 +65,14 @@ func ClientIdentity(trustDomain, namespace, name string) string {
 
 // ProbeIdentity is the URI of the agent's own handshakes.
 func ProbeIdentity(trustDomain string) string { return "spiffe://" + trustDomain + "/sallyport/probe" }
+
+// CanonicalHost is the form in which hosts of Gateways are compared: without the
+// namespace part that only chooses VirtualServices, in lower case, without a
+// trailing dot. TLS server names know none of the three, so two spellings of one
+// host end up as one filter chain match, of which Envoy takes only one.
+func CanonicalHost(host string) string {
+	if _, name, ok := strings.Cut(host, "/"); ok {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

@@ -1,0 +1,235 @@
+package mutate
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"sallyport.dev/sallyport/pkg/intent"
+)
+
+// Violation is one place in which a Gateway is not as it ought to be.
+type Violation struct {
+	// Path of the field, as Kubernetes writes it.
+	Path string
+	// Message says what was found, what is expected, and what to do.
+	Message string
+}
+
+// String is the path and the message.
+func (v Violation) String() string { return v.Path + ": " + v.Message }
+
+// settings are what an Intent governs in every server of a Gateway.
+type settings struct {
+	mode           string
+	credentialName string
+	minTLS         string
+	// allowed are the subjectAltNames; nil for none.
+	allowed []string
+}
+
+func settingsOf(in intent.Intent, namespace, name string) *settings {
+	mode := "MUTUAL"
+	if in.Mode() == intent.ModeOptional {
+		mode = "OPTIONAL_MUTUAL"
+	}
+	return &settings{
+		mode: mode, credentialName: intent.ServerSecretName(namespace, name),
+		minTLS: in.MinTLS().Istio(), allowed: in.AllowedClients(),
+	}
+}
+
+// server is one server of a Gateway under judgement.
+type server struct {
+	index int
+	raw   map[string]any
+	tls   map[string]any
+	// old is the tls of the server at the same place of the predecessor, and
+	// previous what its Intent governed: together they tell what we wrote ourselves.
+	old      map[string]any
+	previous *settings
+}
+
+func (s server) path(field string) string {
+	return fmt.Sprintf("spec.servers[%d].%s", s.index, field)
+}
+
+func (s server) violation(field, format string, arguments ...any) *Violation {
+	return &Violation{Path: s.path(field), Message: fmt.Sprintf(format, arguments...)}
+}
+
+// rules are what is refused in a server whatever is written into it, in the order
+// in which they are reported.
+var rules = []func(s server, wanted *settings) *Violation{
+	serverWithoutTLS, hostOfEverything, modeNotTerminating, modeContradicts, verificationSkipped, filesForSecrets, severalCredentials,
+	pinnedCertificates, redirectOnTLS, credentialNameUnusable, caNameContradicts, minTLSContradicts, maxTLSBelowMin, namesByHand,
+}
+
+// serverWithoutTLS: a server that speaks no TLS is a way around every other one of
+// the same Gateway, even one that only redirects (behind a trusted proxy a caller
+// can claim to have come by HTTPS). Istio ignores tls on an HTTP port.
+func serverWithoutTLS(s server, _ *settings) *Violation {
+	protocol := text(object(s.raw["port"])["protocol"])
+	if strings.EqualFold(protocol, "HTTPS") || strings.EqualFold(protocol, "TLS") {
+		return nil
+	}
+	return s.violation("port.protocol", "found %.64q, expected HTTPS or TLS: a server without TLS opens the same routes to everybody, even one that only redirects; move it to a Gateway of its own that no VirtualService names", protocol)
+}
+
+func hostOfEverything(s server, _ *settings) *Violation {
+	for _, host := range texts(s.raw["hosts"]) {
+		if intent.CanonicalHost(host) == "*" {
+			return s.violation("hosts", "found %q, which no server certificate can be issued for: name the hosts, such as *.example.com", host)
+		}
+	}
+	return nil
+}
+
+func modeNotTerminating(s server, _ *settings) *Violation {
+	switch mode := text(s.tls["mode"]); mode {
+	case "PASSTHROUGH", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL":
+		return s.violation("tls.mode", "found %s, with which the Gateway does not check the callers' certificates: remove tls, or move the server to a Gateway without %s", mode, intent.KeyMode)
+	}
+	return nil
+}
+
+func modeContradicts(s server, wanted *settings) *Violation {
+	mode := text(s.tls["mode"])
+	if mode == "" || mode == "SIMPLE" || mode == wanted.mode || s.wrote("mode", func(p *settings) any { return p.mode }) || modeNotTerminating(s, wanted) != nil {
+		return nil
+	}
+	return s.violation("tls.mode", "found %.64q, expected %s as the annotation says: change one of the two", mode, wanted.mode)
+}
+
+func verificationSkipped(s server, _ *settings) *Violation {
+	if boolean(s.tls["insecureSkipVerify"]) {
+		return s.violation("tls.insecureSkipVerify", "callers would not be verified: remove it")
+	}
+	return nil
+}
+
+func filesForSecrets(s server, _ *settings) *Violation {
+	for _, field := range []string{"serverCertificate", "privateKey", "caCertificates", "caCrl"} {
+		if s.tls[field] != nil && s.tls[field] != "" {
+			return s.violation("tls."+field, "is a file in the gateway's pod, which nobody here can rotate: remove it")
+		}
+	}
+	return nil
+}
+
+func severalCredentials(s server, _ *settings) *Violation {
+	for _, field := range []string{"credentialNames", "tlsCertificates"} {
+		if len(list(s.tls[field])) > 0 {
+			return s.violation("tls."+field, "is not supported together with %s: use credentialName, or remove it", intent.KeyMode)
+		}
+	}
+	return nil
+}
+
+func pinnedCertificates(s server, _ *settings) *Violation {
+	for _, field := range []string{"verifyCertificateSpki", "verifyCertificateHash"} {
+		if len(list(s.tls[field])) > 0 {
+			return s.violation("tls."+field, "would refuse callers once their certificate is renewed: remove it and use %s", intent.KeyAllowedClients)
+		}
+	}
+	return nil
+}
+
+func redirectOnTLS(s server, _ *settings) *Violation {
+	if boolean(s.tls["httpsRedirect"]) {
+		return s.violation("tls.httpsRedirect", "has no meaning on a server with TLS: remove it")
+	}
+	return nil
+}
+
+// credentialNameUnusable: Istio reads a name that ends in -cacert as a CA only, and
+// a URL as another kind of place.
+func credentialNameUnusable(s server, wanted *settings) *Violation {
+	name := text(s.tls["credentialName"])
+	switch {
+	case name == "" || name == wanted.credentialName:
+		return nil
+	case len(validation.IsDNS1123Subdomain(name)) > 0:
+		return s.violation("tls.credentialName", "found %.300q, expected the name of a Secret: remove it, and %s is used", name, wanted.credentialName)
+	case strings.HasSuffix(name, "-cacert"):
+		return s.violation("tls.credentialName", "found %q, which Istio takes for a CA because of its ending: remove it, and %s is used", name, wanted.credentialName)
+	case strings.HasSuffix(name, ".mtls"):
+		return s.violation("tls.credentialName", "found %q, which belongs to another Gateway: remove it, and %s is used", name, wanted.credentialName)
+	}
+	return nil
+}
+
+func caNameContradicts(s server, wanted *settings) *Violation {
+	found, derived := text(s.tls["caCertCredentialName"]), intent.CASecretFor(s.credential(wanted))
+	if found == "" || found == derived || s.wroteCAName() {
+		return nil
+	}
+	return s.violation("tls.caCertCredentialName", "found %.300q, expected %s, which belongs to credentialName: remove it", found, derived)
+}
+
+func minTLSContradicts(s server, wanted *settings) *Violation {
+	found := text(s.tls["minProtocolVersion"])
+	if found == "" || found == wanted.minTLS || s.wrote("minProtocolVersion", func(p *settings) any { return p.minTLS }) {
+		return nil
+	}
+	return s.violation("tls.minProtocolVersion", "found %.64q, expected %s: remove it and say it with %s", found, wanted.minTLS, intent.KeyMinTLS)
+}
+
+// protocolVersions in their order; TLS_AUTO as a maximum is the newest.
+var protocolVersions = []string{"TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"}
+
+func maxTLSBelowMin(s server, wanted *settings) *Violation {
+	found := text(s.tls["maxProtocolVersion"])
+	if found == "" || found == "TLS_AUTO" || slices.Index(protocolVersions, found) >= slices.Index(protocolVersions, wanted.minTLS) {
+		return nil
+	}
+	return s.violation("tls.maxProtocolVersion", "found %.64q, which is below the minimum %s: no caller could connect; remove it", found, wanted.minTLS)
+}
+
+func namesByHand(s server, wanted *settings) *Violation {
+	found := s.tls["subjectAltNames"]
+	if len(list(found)) == 0 || reflect.DeepEqual(texts(found), wanted.allowed) || s.wrote("subjectAltNames", func(p *settings) any { return anys(p.allowed) }) {
+		return nil
+	}
+	return s.violation("tls.subjectAltNames", "found %.200s: remove it and say it with %s, which also lets the agent's own probes in", render(found), intent.KeyAllowedClients)
+}
+
+// wrote reports whether the value of a field is what the predecessor had, and what
+// its Intent made us write.
+func (s server) wrote(field string, written func(*settings) any) bool {
+	return s.previous != nil && reflect.DeepEqual(s.tls[field], s.old[field]) && reflect.DeepEqual(s.tls[field], written(s.previous))
+}
+
+// wroteCAName: the CA's name follows the credential's.
+func (s server) wroteCAName() bool {
+	return s.wrote("caCertCredentialName", func(*settings) any { return intent.CASecretFor(text(s.old["credentialName"])) })
+}
+
+// credential is the credentialName the server ends up with.
+func (s server) credential(wanted *settings) string {
+	if name := text(s.tls["credentialName"]); name != "" {
+		return name
+	}
+	return wanted.credentialName
+}
+
+// inject writes the settings into one server.
+func (p *patch) inject(s server, wanted *settings, c Capabilities) {
+	write := func(value any, field string) { p.set(value, "spec", "servers", s.index, "tls", field) }
+	credential := s.credential(wanted)
+	write(wanted.mode, "mode")
+	write(credential, "credentialName")
+	if c.CACertCredentialName {
+		write(intent.CASecretFor(credential), "caCertCredentialName")
+	}
+	write(wanted.minTLS, "minProtocolVersion")
+	switch {
+	case wanted.allowed != nil:
+		write(anys(wanted.allowed), "subjectAltNames")
+	case len(list(s.tls["subjectAltNames"])) > 0: // written for what was asked before
+		write(nil, "subjectAltNames")
+	}
+}
