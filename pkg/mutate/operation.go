@@ -60,9 +60,8 @@ func (p *patch) set(wanted any, parts ...any) {
 		switch key := part.(type) {
 		case string:
 			next := parent[key]
-			if list, ok := next.([]any); ok { // the index comes next
-				index, _ := parts[i+1].(int)
-				parent, _ = list[index].(map[string]any)
+			if index, ok := parts[i+1].(int); ok { // an item of a list the caller walked
+				parent, _ = list(next)[index].(map[string]any)
 				continue
 			}
 			child, ok := next.(map[string]any)
