@@ -15,6 +15,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/admission"
 	"sallyport.dev/sallyport/internal/reload"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // webhook is the wired program.
@@ -85,9 +86,9 @@ func (w *webhook) endpoint(registry *prometheus.Registry) (*admission.Endpoint, 
 
 // capabilities are the least a CRD can have as long as none was read; no review is
 // sent here before that.
-func (w *webhook) capabilities() admission.Capabilities {
-	gateway, _ := w.indexes.capabilities.Gateway()
-	return admission.Capabilities{CACertCredentialName: gateway.CACertCredentialName}
+func (w *webhook) capabilities() mutate.Capabilities {
+	known, _ := w.indexes.capabilities.Capabilities()
+	return known
 }
 
 func (w *webhook) reloads() (taken, refused uint64) {

@@ -4,6 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // indexedEdge answers a decision's questions about the cluster from the index of
@@ -13,7 +14,7 @@ type indexedEdge struct {
 }
 
 // NewEdge is the Edge over an index.
-func NewEdge(index *ingress.Index) Edge { return indexedEdge{index} }
+func NewEdge(index *ingress.Index) mutate.Edge { return indexedEdge{index} }
 
 // Gateway implements Edge.
 func (e indexedEdge) Gateway(namespace, name string) (map[string]any, bool) {
@@ -21,14 +22,14 @@ func (e indexedEdge) Gateway(namespace, name string) (map[string]any, bool) {
 }
 
 // Conflicts implements Edge.
-func (e indexedEdge) Conflicts(gateway map[string]any) []Conflict {
+func (e indexedEdge) Conflicts(gateway map[string]any) []mutate.Conflict {
 	found := e.index.Conflicts(ingress.GatewayFrom(gateway))
 	if len(found) == 0 {
 		return nil
 	}
-	conflicts := make([]Conflict, len(found))
+	conflicts := make([]mutate.Conflict, len(found))
 	for i, c := range found {
-		conflicts[i] = Conflict{
+		conflicts[i] = mutate.Conflict{
 			Host: c.Host, Port: c.Port, Ingress: c.Ingress,
 			Namespace: c.Other.Namespace, Name: c.Other.Name, OtherIsOlder: c.OtherIsOlder,
 		}

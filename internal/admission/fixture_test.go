@@ -16,6 +16,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -110,7 +111,7 @@ func updated(p parts) {
 type noOtherGateways struct{}
 
 func (noOtherGateways) Gateway(string, string) (map[string]any, bool) { return nil, false }
-func (noOtherGateways) Conflicts(map[string]any) []Conflict           { return nil }
+func (noOtherGateways) Conflicts(map[string]any) []mutate.Conflict    { return nil }
 
 // namespaceModes are Namespaces that are all known at once.
 type namespaceModes map[string]string
@@ -139,7 +140,7 @@ func newTestEndpoint(t testing.TB) (*Endpoint, *prometheus.Registry) {
 		Cluster: Cluster{
 			Namespaces:   namespaceModes{"shop": "", "labelled": "mutual"},
 			Edge:         noOtherGateways{},
-			Capabilities: func() Capabilities { return Capabilities{CACertCredentialName: true} },
+			Capabilities: func() mutate.Capabilities { return mutate.Capabilities{CACertCredentialName: true} },
 		},
 		Registry: registry,
 		Clock:    clocktesting.NewFakePassiveClock(start),

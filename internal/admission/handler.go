@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // namespaceWait bounds how long a review waits for its Namespace to be heard of. A
@@ -37,9 +38,9 @@ type Cluster struct {
 	// Namespaces answers for the request's Namespace.
 	Namespaces Namespaces
 	// Edge answers for other Gateways.
-	Edge Edge
+	Edge mutate.Edge
 	// Capabilities says what the Gateway CRD can express at this moment.
-	Capabilities func() Capabilities
+	Capabilities func() mutate.Capabilities
 }
 
 // Handler answers reviews of Gateways and APIRules. It implements the
@@ -48,7 +49,7 @@ type Handler struct {
 	cluster  Cluster
 	settings install.Settings
 	metrics  *metrics
-	decide   map[string]func(Request) Decision
+	decide   map[string]func(mutate.Request) mutate.Decision
 }
 
 // Handle implements admission.Handler. What is not ours to judge (another kind, a
@@ -83,7 +84,7 @@ func (h *Handler) answer(ctx context.Context, review ctrladmission.Request) (ctr
 }
 
 // decider is the function that judges this review; nil if none does.
-func (h *Handler) decider(review ctrladmission.Request) func(Request) Decision {
+func (h *Handler) decider(review ctrladmission.Request) func(mutate.Request) mutate.Decision {
 	if review.SubResource != "" {
 		return nil
 	}
@@ -106,15 +107,15 @@ func kindOf(review ctrladmission.Request) string {
 }
 
 // gather reads all facts a decision is made from.
-func (h *Handler) gather(ctx context.Context, review ctrladmission.Request) (Request, error) {
+func (h *Handler) gather(ctx context.Context, review ctrladmission.Request) (mutate.Request, error) {
 	object, err := objectOf(review, review.Object)
 	if err != nil {
-		return Request{}, fmt.Errorf("reading request.object: %w", err)
+		return mutate.Request{}, fmt.Errorf("reading request.object: %w", err)
 	}
 	var old map[string]any
 	if review.Operation == admissionv1.Update {
 		if old, err = objectOf(review, review.OldObject); err != nil {
-			return Request{}, fmt.Errorf("reading request.oldObject: %w", err)
+			return mutate.Request{}, fmt.Errorf("reading request.oldObject: %w", err)
 		}
 	}
 	wait, cancel := context.WithTimeout(ctx, namespaceWait)
@@ -123,9 +124,9 @@ func (h *Handler) gather(ctx context.Context, review ctrladmission.Request) (Req
 	// one, the admission policies still see it and refuse what is not mutual.
 	mode, _ := h.cluster.Namespaces.DefaultMode(wait, review.Namespace)
 	if ctx.Err() != nil {
-		return Request{}, fmt.Errorf("waiting for namespace: %w", ctx.Err())
+		return mutate.Request{}, fmt.Errorf("waiting for namespace: %w", ctx.Err())
 	}
-	return Request{
+	return mutate.Request{
 		Object: object, Old: old, Platform: h.platform(mode),
 		Edge: h.cluster.Edge, Capabilities: h.cluster.Capabilities(),
 	}, nil

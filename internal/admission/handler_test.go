@@ -17,17 +17,18 @@ import (
 	ctrladmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // deciding is an endpoint whose decisions are given, for both kinds.
-func deciding(t testing.TB, decide func(Request) Decision) (*Endpoint, *prometheus.Registry) {
+func deciding(t testing.TB, decide func(mutate.Request) mutate.Decision) (*Endpoint, *prometheus.Registry) {
 	t.Helper()
 	endpoint, registry := newTestEndpoint(t)
 	handler, ok := endpoint.handler.(*Handler)
 	if !ok {
 		t.Fatalf("handler is a %T", endpoint.handler)
 	}
-	handler.decide = map[string]func(Request) Decision{"Gateway": decide, "APIRule": decide}
+	handler.decide = map[string]func(mutate.Request) mutate.Decision{"Gateway": decide, "APIRule": decide}
 	return endpoint, registry
 }
 
@@ -57,13 +58,13 @@ func TestADecisionIsMadeFromAllFacts(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var asked Request
-			endpoint, registry := deciding(t, func(r Request) Decision {
+			var asked mutate.Request
+			endpoint, registry := deciding(t, func(r mutate.Request) mutate.Decision {
 				asked = r
-				return Decision{Verdict: Allowed, Reason: "Complete"}
+				return mutate.Decision{Verdict: mutate.Allowed, Reason: "Complete"}
 			})
 			response := ask(t, endpoint, tt.review)
-			want := Request{
+			want := mutate.Request{
 				Object: decode(t, tt.review.object()),
 				Platform: intent.Platform{
 					TrustDomain:      "example.com",
@@ -71,7 +72,7 @@ func TestADecisionIsMadeFromAllFacts(t *testing.T) {
 					NamespaceMode:    tt.platform,
 				},
 				Edge:         noOtherGateways{},
-				Capabilities: Capabilities{CACertCredentialName: true},
+				Capabilities: mutate.Capabilities{CACertCredentialName: true},
 			}
 			if tt.updated {
 				want.Old = want.Object
@@ -115,10 +116,10 @@ func decode(t *testing.T, object parts) map[string]any {
 }
 
 func TestNumbersKeepTheirValue(t *testing.T) {
-	var asked Request
-	endpoint, _ := deciding(t, func(r Request) Decision {
+	var asked mutate.Request
+	endpoint, _ := deciding(t, func(r mutate.Request) mutate.Decision {
 		asked = r
-		return Decision{Verdict: Allowed, Reason: "Complete"}
+		return mutate.Decision{Verdict: mutate.Allowed, Reason: "Complete"}
 	})
 	ask(t, endpoint, gatewayReview(func(p parts) {
 		p.object()["spec"] = parts{"large": json.Number("9007199254740993"), "fraction": json.Number("1.5"), "port": 443}
@@ -130,10 +131,10 @@ func TestNumbersKeepTheirValue(t *testing.T) {
 }
 
 func TestAPatchIsSentAsItWasDecided(t *testing.T) {
-	endpoint, registry := deciding(t, func(Request) Decision {
-		return Decision{
-			Verdict: Patched, Reason: "Injected", Warnings: []string{"servers now ask callers for a certificate"},
-			Operations: []Operation{
+	endpoint, registry := deciding(t, func(mutate.Request) mutate.Decision {
+		return mutate.Decision{
+			Verdict: mutate.Patched, Reason: "Injected", Warnings: []string{"servers now ask callers for a certificate"},
+			Operations: []mutate.Operation{
 				{Op: "test", Path: "/spec/servers/0/tls/mode", Value: "SIMPLE"},
 				{Op: "replace", Path: "/spec/servers/0/tls/mode", Value: "MUTUAL"},
 			},
@@ -157,8 +158,8 @@ func TestAPatchIsSentAsItWasDecided(t *testing.T) {
 
 func TestADenialSaysWhyToPeopleAndPrograms(t *testing.T) {
 	const message = "spec.servers[0].tls.mode: found PASSTHROUGH; remove it"
-	endpoint, registry := deciding(t, func(Request) Decision {
-		return Decision{Verdict: Denied, Reason: "NotMutual", Message: message}
+	endpoint, registry := deciding(t, func(mutate.Request) mutate.Decision {
+		return mutate.Decision{Verdict: mutate.Denied, Reason: "NotMutual", Message: message}
 	})
 	want := admissionv1.AdmissionResponse{
 		UID: "7f0b2a2e-7c1f-4b61-9b0b-0c5d3c1f9a11",
@@ -181,21 +182,21 @@ func TestADenialSaysWhyToPeopleAndPrograms(t *testing.T) {
 
 func TestOurOwnFaultsAreErrorsAndNoDenials(t *testing.T) {
 	tests := map[string]struct {
-		decide func(Request) Decision
+		decide func(mutate.Request) mutate.Decision
 		want   outcome
 		says   string
 	}{
 		"a panic": {
-			decide: func(r Request) Decision { panic(r.Object) },
+			decide: func(r mutate.Request) mutate.Decision { panic(r.Object) },
 			want:   outcome{kindOther, verdictFailed, reasonPanic}, says: "answering the review: internal error",
 		},
 		"a verdict nobody knows": {
-			decide: func(Request) Decision { return Decision{Verdict: "Perhaps"} },
+			decide: func(mutate.Request) mutate.Decision { return mutate.Decision{Verdict: "Perhaps"} },
 			want:   outcome{"Gateway", verdictFailed, reasonEncoding}, says: `answering review: unknown verdict "Perhaps"`,
 		},
 		"a patch that cannot be encoded": {
-			decide: func(Request) Decision {
-				return Decision{Verdict: Patched, Operations: []Operation{{Op: "add", Path: "/x", Value: func() {}}}}
+			decide: func(mutate.Request) mutate.Decision {
+				return mutate.Decision{Verdict: mutate.Patched, Operations: []mutate.Operation{{Op: "add", Path: "/x", Value: func() {}}}}
 			},
 			want: outcome{"Gateway", verdictFailed, reasonEncoding}, says: "encoding patch",
 		},
@@ -219,7 +220,7 @@ func TestOurOwnFaultsAreErrorsAndNoDenials(t *testing.T) {
 
 func TestAPanicIsLoggedWithoutTheObject(t *testing.T) {
 	var log capturedLog
-	endpoint, _ := deciding(t, func(r Request) Decision { panic(r.Object) })
+	endpoint, _ := deciding(t, func(r mutate.Request) mutate.Decision { panic(r.Object) })
 	endpoint.log = logr.New(&log)
 	post(t, endpoint, strings.NewReader(gatewayReview().encode(t)))
 	text := log.String()

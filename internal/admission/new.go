@@ -9,6 +9,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // Config is what an Endpoint is made from. Every field is needed.
@@ -33,12 +34,10 @@ func New(c Config) (*Endpoint, error) {
 	}
 	handler := &Handler{
 		cluster: c.Cluster, settings: c.Settings, metrics: m,
-		decide: map[string]func(Request) Decision{string(intent.KindGateway): decideNothing, string(intent.KindAPIRule): decideNothing},
+		decide: map[string]func(mutate.Request) mutate.Decision{string(intent.KindGateway): mutate.Gateway, string(intent.KindAPIRule): mutate.APIRule},
 	}
 	return newEndpoint(handler, m, c.Clock, c.Log), nil
 }
-
-func decideNothing(Request) Decision { return Decision{Verdict: Allowed, Reason: "NotRequested"} }
 
 // decisionOutcomes are those of decisions, and of reviews of our kinds that end
 // without one.
@@ -51,6 +50,11 @@ func decisionOutcomes() []outcome {
 			outcome{kind, verdictRefused, reasonInterrupted},
 			outcome{kind, verdictFailed, reasonEncoding},
 		)
+		for _, reason := range mutate.AllReasons() {
+			for _, verdict := range []mutate.Verdict{mutate.Patched, mutate.Allowed, mutate.Denied} {
+				known = append(known, outcome{kind, string(verdict), string(reason)})
+			}
+		}
 	}
 	return known
 }

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	ctrladmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // The audit annotations of every decision. The API server puts the name of the
@@ -19,18 +21,18 @@ const (
 )
 
 // respond turns a decision into the answer to the review it was made for.
-func respond(review ctrladmission.Request, d Decision) (ctrladmission.Response, error) {
+func respond(review ctrladmission.Request, d mutate.Decision) (ctrladmission.Response, error) {
 	response := ctrladmission.Response{AdmissionResponse: admissionv1.AdmissionResponse{
-		Allowed:          d.Verdict != Denied,
+		Allowed:          d.Verdict != mutate.Denied,
 		Warnings:         boundWarnings(d.Warnings),
 		AuditAnnotations: map[string]string{auditVerdict: string(d.Verdict), auditReason: string(d.Reason)},
 	}}
 	switch d.Verdict {
-	case Allowed:
+	case mutate.Allowed:
 		response.Result = &metav1.Status{Code: http.StatusOK}
-	case Denied:
+	case mutate.Denied:
 		response.Result = denial(review, d)
-	case Patched:
+	case mutate.Patched:
 		patch, err := json.Marshal(d.Operations)
 		if err != nil {
 			return ctrladmission.Response{}, fmt.Errorf("encoding patch: %w", err)
@@ -46,7 +48,7 @@ func respond(review ctrladmission.Request, d Decision) (ctrladmission.Response, 
 
 // denial is what the user sees. The cause repeats the reason for programs, which
 // must not have to read the message.
-func denial(review ctrladmission.Request, d Decision) *metav1.Status {
+func denial(review ctrladmission.Request, d mutate.Decision) *metav1.Status {
 	message := printable(d.Message, maxMessage)
 	return &metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: message,

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // GatewayCRD is the name of the CRD that is read.
@@ -30,13 +32,6 @@ const (
 // errNotRead is why nothing is known before the first reading.
 var errNotRead = errors.New("the Gateway CRD has not been read yet")
 
-// Gateway is what the cluster's Gateways can express.
-type Gateway struct {
-	// CACertCredentialName is whether a server can name the Secret of its client CAs
-	// itself, in every served version. Where it cannot, Istio derives the name.
-	CACertCredentialName bool
-}
-
 // Source keeps the Gateway CRD's capabilities current.
 type Source struct {
 	reader  client.Reader
@@ -46,9 +41,9 @@ type Source struct {
 }
 
 type state struct {
-	gateway Gateway
-	known   bool
-	err     error
+	capabilities mutate.Capabilities
+	known        bool
+	err          error
 }
 
 // NewSource returns a source that has read nothing yet. The reader must not be a
@@ -60,14 +55,14 @@ func NewSource(reader client.Reader, c clock.Clock, observe func(error)) *Source
 	return s
 }
 
-// Gateway is what the CRD said when it was last read. The error says why nothing is
+// Capabilities are what the CRD said when it was last read. The error says why nothing is
 // known; a failure after a first success keeps the last answer.
-func (s *Source) Gateway() (Gateway, error) {
+func (s *Source) Capabilities() (mutate.Capabilities, error) {
 	now := s.state.Load()
 	if !now.known {
-		return Gateway{}, now.err
+		return mutate.Capabilities{}, now.err
 	}
-	return now.gateway, nil
+	return now.capabilities, nil
 }
 
 // Start reads the CRD until the context ends.
@@ -99,7 +94,7 @@ func (s *Source) Read(ctx context.Context) error {
 	if next.err != nil {
 		next.err = fmt.Errorf("reading CRD %s: %w", GatewayCRD, next.err)
 	} else {
-		next.gateway, next.known = GatewayFrom(&crd), true
+		next.capabilities, next.known = From(&crd), true
 	}
 	s.state.Store(&next)
 	if s.observe != nil && text(previous.err) != text(next.err) {
@@ -115,9 +110,9 @@ func text(err error) string {
 	return err.Error()
 }
 
-// GatewayFrom is what this CRD can express in all its served versions: an object
+// From is what this CRD can express in all its served versions: an object
 // may be read in any of them.
-func GatewayFrom(crd *apiextensionsv1.CustomResourceDefinition) Gateway {
+func From(crd *apiextensionsv1.CustomResourceDefinition) mutate.Capabilities {
 	served, has := 0, 0
 	for i := range crd.Spec.Versions {
 		version := &crd.Spec.Versions[i]
@@ -129,7 +124,7 @@ func GatewayFrom(crd *apiextensionsv1.CustomResourceDefinition) Gateway {
 			has++
 		}
 	}
-	return Gateway{CACertCredentialName: served > 0 && has == served}
+	return mutate.Capabilities{CACertCredentialName: served > 0 && has == served}
 }
 
 func hasCAField(validation *apiextensionsv1.CustomResourceValidation) bool {
