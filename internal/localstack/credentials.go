@@ -123,15 +123,16 @@ func (s signer) sign(template *x509.Certificate) (certificate, key []byte, err e
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), key, nil
 }
 
-// newKey makes a P-256 key and its PEM in PKCS#8.
+// newKey makes a P-256 key and its PEM in SEC 1 form: the API server reads no PKCS#8
+// where it looks for the key of ServiceAccount tokens.
 func newKey() (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	raw, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return nil, nil, err
 	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
+	return key, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}), nil
 }

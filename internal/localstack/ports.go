@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 )
 
 // Ports come from a range below every system's ephemeral one (Linux starts at 32768,
@@ -23,7 +24,9 @@ const (
 // ports hands out loopback ports that no other stack of this user uses.
 type ports struct {
 	directory string
-	held      []*fileLock
+
+	mu   sync.Mutex
+	held []*fileLock
 }
 
 // newPorts reserves in a directory that all stacks on the machine share: a lock per
@@ -47,6 +50,8 @@ func (p *ports) take() (int, error) {
 			lock.release()
 			continue
 		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.held = append(p.held, lock)
 		return port, nil
 	}
@@ -67,6 +72,8 @@ func (p *ports) takeAll(targets ...*int) error {
 
 // release gives all ports back.
 func (p *ports) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, lock := range p.held {
 		lock.release()
 	}

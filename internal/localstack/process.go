@@ -36,6 +36,8 @@ type Process struct {
 	command  Command
 	log      string
 	watchdog *watchdog
+	// guest tells what Run started from the stack's own servers.
+	guest bool
 
 	mu      sync.Mutex
 	running *running
@@ -128,8 +130,12 @@ func (p *Process) Start() error {
 	if err := child.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", p.command.Name, err)
 	}
-	p.watchdog.add(child.Process.Pid)
 	run := &running{pid: child.Process.Pid, ended: make(chan struct{})}
+	if err := p.watchdog.add(run.pid); err != nil {
+		signalGroup(run.pid, syscall.SIGKILL)
+		_ = child.Wait()
+		return fmt.Errorf("starting %s: the stack has stopped, or its watchdog was killed: %w", p.command.Name, err)
+	}
 	p.running = run
 	go p.reap(child, run)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,20 +50,24 @@ func startWatchdog() (*watchdog, error) {
 	return &watchdog{shell: shell, input: input}, nil
 }
 
-// tell writes one line. A watchdog that somebody killed cannot be told anything, and
-// that is not a reason for a test to fail.
-func (w *watchdog) tell(words ...string) {
+// tell writes one line.
+func (w *watchdog) tell(words ...string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, _ = io.WriteString(w.input, strings.Join(words, " ")+"\n")
+	_, err := io.WriteString(w.input, strings.Join(words, " ")+"\n")
+	return err
 }
 
-func (w *watchdog) add(group int)    { w.tell("add", fmt.Sprint(group)) }
-func (w *watchdog) remove(group int) { w.tell("remove", fmt.Sprint(group)) }
+// add puts a process group on the list. A watchdog that has ended is an error: the
+// group would outlive us.
+func (w *watchdog) add(group int) error { return w.tell("add", strconv.Itoa(group)) }
+
+// remove takes a group off the list. A watchdog that has ended has no list.
+func (w *watchdog) remove(group int) { _ = w.tell("remove", strconv.Itoa(group)) }
 
 // release makes it forget everything and end.
 func (w *watchdog) release() {
-	w.tell("release")
+	_ = w.tell("release")
 	w.close()
 }
 
