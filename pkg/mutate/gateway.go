@@ -260,7 +260,7 @@ func dotted(path string) string {
 		if i > 0 {
 			out.WriteByte('.')
 		}
-		out.WriteString(strings.NewReplacer("~1", "/", "~0", "~").Replace(part))
+		out.WriteString(unescaper.Replace(part))
 	}
 	return out.String()
 }

@@ -22,6 +22,13 @@ type Operation struct {
 	Value any `json:"value,omitempty"`
 }
 
+// A replacer builds its table on first use, which costs more than all the rest of a
+// decision, so there is one of each for all.
+var (
+	escaper   = strings.NewReplacer("~", "~0", "/", "~1")
+	unescaper = strings.NewReplacer("~1", "/", "~0", "~")
+)
+
 // pointer joins the parts of a path, escaped as RFC 6901 section 3 says.
 func pointer(parts ...any) string {
 	var path strings.Builder
@@ -31,7 +38,7 @@ func pointer(parts ...any) string {
 		case int:
 			path.WriteString(strconv.Itoa(p))
 		case string:
-			path.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
+			path.WriteString(escaper.Replace(p))
 		}
 	}
 	return path.String()
@@ -113,7 +120,7 @@ func apply(object map[string]any, operation Operation) error {
 	parts := strings.Split(strings.TrimPrefix(operation.Path, "/"), "/")
 	var at any = object
 	for _, part := range parts[:len(parts)-1] {
-		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		part = unescaper.Replace(part)
 		switch node := at.(type) {
 		case map[string]any:
 			at = node[part]
@@ -131,7 +138,7 @@ func apply(object map[string]any, operation Operation) error {
 	if !ok {
 		return fmt.Errorf("the parent is a %T, expected an object", at)
 	}
-	key := strings.NewReplacer("~1", "/", "~0", "~").Replace(parts[len(parts)-1])
+	key := unescaper.Replace(parts[len(parts)-1])
 	stored, exists := parent[key]
 	if operation.Op != "add" && !exists {
 		return fmt.Errorf("there is no such value")
