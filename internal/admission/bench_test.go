@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -114,3 +115,48 @@ func serve(b *testing.B, handler http.Handler, body string) {
 var allowAll = ctrladmission.HandlerFunc(func(context.Context, ctrladmission.Request) ctrladmission.Response {
 	return ctrladmission.Allowed("")
 })
+
+// BenchmarkWorstReview is what somebody who reaches the port can make us do with
+// one mebibyte.
+func BenchmarkWorstReview(b *testing.B) {
+	const size = 1 << 20
+	inSpec := func(filling string) string {
+		count := min(size/(len(filling)+1), maxValues/2-1000)
+		return gatewayReview(func(p parts) {
+			p.object()["spec"] = parts{"x": json.RawMessage("[" + strings.Repeat(filling+",", count) + "0]")}
+		}).encode(b)
+	}
+	endpoint := benchmarked(b)
+	for name, body := range map[string]string{
+		"numbers":       inSpec("1"),
+		"empty-objects": inSpec("{}"),
+		"empty-lists":   inSpec("[]"),
+		"strings":       inSpec(`"\u0041"`),
+		"one-string":    inSpec(`"` + strings.Repeat("a", size-3) + `"`),
+		"annotations": gatewayReview(func(p parts) {
+			annotations := parts{"mtls.sallyport.dev/mode": "mutual"}
+			for i := range size / 40 {
+				annotations[fmt.Sprintf("mtls.sallyport.dev/x%d", i)] = ""
+			}
+			p.metadata()["annotations"] = annotations
+		}).encode(b),
+		"hosts": gatewayReview(func(p parts) {
+			var hosts []any
+			for i := range size / 20 {
+				hosts = append(hosts, fmt.Sprintf("h%d.example.com", i))
+			}
+			server, _ := p.object()["spec"].(parts)["servers"].([]any)[0].(parts)
+			server["hosts"] = hosts
+		}).encode(b),
+		"servers": gatewayReview(func(p parts) {
+			spec, _ := p.object()["spec"].(parts)
+			servers, _ := spec["servers"].([]any)
+			for len(servers) < maxValues/20 {
+				servers = append(servers, servers[0])
+			}
+			spec["servers"] = servers
+		}).encode(b),
+	} {
+		b.Run(name, func(b *testing.B) { serve(b, endpoint, body) })
+	}
+}

@@ -27,10 +27,10 @@ const (
 	// API server goes on without us.
 	answerWithin = 2 * time.Second
 
-	// budget bounds the bytes of all reviews that are being answered. A decoded review
-	// is up to 20 times its size (an empty object is 3 bytes on the wire), so this
-	// also bounds memory; minShare bounds how many small reviews share it (512).
-	budget   = 8 << 20
+	// budget bounds the bytes of all reviews that are being answered, and with them
+	// memory: a decoded review is up to 70 times its size (an empty object is 3 bytes
+	// on the wire). minShare bounds how many small reviews share it (256).
+	budget   = 4 << 20
 	minShare = 16 << 10
 
 	// keepBuffer is the largest buffer that is kept for the next review.
@@ -162,7 +162,10 @@ func (e *Endpoint) read(body io.Reader) (ctrladmission.Request, *refusal) {
 		return ctrladmission.Request{}, refuse(http.StatusRequestTimeout, reasonInterrupted, errors.New("the body did not arrive in time"))
 	}
 	review, err := decodeReview(buffer.Bytes())
-	if err != nil {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return ctrladmission.Request{}, refuse(http.StatusRequestEntityTooLarge, reasonTooLarge, err)
+	case err != nil:
 		return ctrladmission.Request{}, refuse(http.StatusBadRequest, reasonMalformed, err)
 	}
 	return review, nil

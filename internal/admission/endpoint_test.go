@@ -51,6 +51,7 @@ func TestBadReviewsGetAnHTTPErrorAndNoVerdict(t *testing.T) {
 		"key twice in the object":    {body: replaced(`"mtls.sallyport.dev/mode":"mutual"`, `"mtls.sallyport.dev/mode":"mutual","mtls.sallyport.dev/mode":"disabled"`), status: 400, says: "duplicate field"},
 		"10 000 deep":                {body: replaced(`"spec":{`, `"spec":{"deep":`+deep+","), status: 400, says: "nested deeper than 64 levels at byte"},
 		"10 000 deep and truncated":  {body: strings.Repeat("[", 10_000), status: 400, says: "nested deeper than 64 levels at byte 64"},
+		"a million values":           {body: replaced(`"spec":{`, `"spec":{"many":[`+strings.Repeat("{},", 1_000_000)+"0],"), status: 413, reason: reasonTooLarge, says: "too large: more than 100000 values at byte"},
 		"object is a string":         {body: changed(func(p parts) { p.request()["object"] = "x" }), status: 400, says: "cannot unmarshal string"},
 		"object is null":             {body: changed(func(p parts) { p.request()["object"] = nil }), status: 400, kind: "Gateway", says: "reading request.object: malformed review"},
 		"object is empty":            {body: changed(func(p parts) { p.request()["object"] = parts{} }), status: 400, kind: "Gateway", says: "apiVersion and kind of the object are not those of the request"},

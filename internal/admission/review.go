@@ -21,6 +21,10 @@ const (
 	// maxDepth bounds nesting. A Gateway with its managed fields is less than 20
 	// deep, and everything that walks an object may recurse.
 	maxDepth = 64
+	// maxValues bounds how many values a review may have. Time and memory follow this
+	// number, not the bytes: a mebibyte of empty objects takes 60 ms and 70 MiB. A
+	// Gateway of a thousand servers, sent twice with its managed fields, has half of it.
+	maxValues = 100_000
 	// maxUID bounds the id that is sent back. The API server's are 36 bytes long.
 	maxUID = 128
 )
@@ -49,8 +53,8 @@ type reviewRequest struct {
 // pass, into maps, with integers kept as int64: a typed Gateway would drop the
 // fields its module does not know, and a float64 would change large numbers.
 func decodeReview(body []byte) (ctrladmission.Request, error) {
-	if err := checkDepth(body); err != nil {
-		return ctrladmission.Request{}, err
+	if err := checkShape(body); err != nil {
+		return ctrladmission.Request{}, fmt.Errorf("decoding AdmissionReview: %w", err)
 	}
 	var r review
 	strict, err := kjson.UnmarshalStrict(body, &r, kjson.DisallowDuplicateFields)
@@ -90,10 +94,11 @@ func extension(object map[string]any) runtime.RawExtension {
 	return runtime.RawExtension{Object: &unstructured.Unstructured{Object: object}}
 }
 
-// checkDepth refuses deep nesting before anything is built from the body. It only
-// counts brackets outside of strings; what is no JSON the decoder refuses.
-func checkDepth(body []byte) error {
-	depth, quoted := 0, false
+// checkShape refuses deep nesting and too many values before anything is built from
+// the body. It only counts what stands outside of strings; what is no JSON the
+// decoder refuses.
+func checkShape(body []byte) error {
+	depth, values, quoted := 0, 0, false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {
 		case quoted && c == '\\':
@@ -102,12 +107,21 @@ func checkDepth(body []byte) error {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("decoding AdmissionReview: nested deeper than %d levels at byte %d", maxDepth, i)
-			}
+			depth, values = depth+1, values+1
+		case c == ',':
+			values++
 		case c == '}' || c == ']':
 			depth--
+		}
+		if depth > maxDepth {
+			return fmt.Errorf("nested deeper than %d levels at byte %d", maxDepth, i)
+		}
+		if values > maxValues {
+			return fmt.Errorf("%w: more than %d values at byte %d", errTooLarge, maxValues, i)
 		}
 	}
 	return nil
 }
+
+// errTooLarge is the cause where it is the size that is refused.
+var errTooLarge = errors.New("too large")
