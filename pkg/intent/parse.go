@@ -64,12 +64,19 @@ func keysOf(kind Kind) []string {
 
 // keyErrors finds annotations of ours that mean nothing on this kind of object.
 // The agent's KeyOwner is known: who may write it is not a question of grammar.
+// maxKeyErrors bounds how many unknown keys are explained, of annotations and of labels. The API server takes
+// 256 KiB of annotations, which is thousands of keys; a person needs the first few.
+const maxKeyErrors = 16
+
 func keyErrors(o Object) field.ErrorList {
 	var errs field.ErrorList
 	known := keysOf(o.Kind)
 	for _, key := range slices.Sorted(maps.Keys(o.Annotations)) {
 		if !isOurs(key) || key == KeyOwner || slices.Contains(known, key) {
 			continue
+		}
+		if len(errs) == maxKeyErrors {
+			break
 		}
 		errs = append(errs, field.Invalid(annotation(key), shown(o.Annotations[key]), unknownKey(key, o.Kind, known)))
 	}
@@ -96,6 +103,9 @@ func unknownKey(key string, kind Kind, known []string) string {
 func labelErrors(labels map[string]string) field.ErrorList {
 	var errs field.ErrorList
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if len(errs) == maxKeyErrors {
+			break
+		}
 		switch {
 		case !isOurs(key) || key == KeyManaged:
 		case key == LabelDefaultMode:
