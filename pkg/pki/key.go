@@ -87,7 +87,11 @@ func ParseKey(data []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("reading private key: %w", err)
 	}
-	return newKey(signer)
+	key, err := newKey(signer)
+	if err != nil {
+		return Key{}, fmt.Errorf("reading private key: %w", err)
+	}
+	return key, nil
 }
 
 // errKeyUnreadable stands for the decoders' own errors, which may quote the input.
