@@ -9,8 +9,10 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -47,6 +49,7 @@ func newIndexes(config *rest.Config, settings install.Settings, c clock.Clock, l
 	}
 	informers, err := cache.New(config, cache.Options{
 		Scheme:                      scheme.Scheme,
+		Mapper:                      kinds(),
 		ByObject:                    cached(settings.Ingresses()),
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
@@ -73,13 +76,34 @@ func (x *indexes) crdRead(err error) {
 	}
 }
 
+// kinds are all that is ever asked for. Said here, they need not be discovered, so an
+// API server that is slow to come up delays us and does not stop us.
+func kinds() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []struct {
+		gvk              schema.GroupVersionKind
+		plural, singular string
+		scope            meta.RESTScope
+	}{
+		{corev1.SchemeGroupVersion.WithKind("Namespace"), "namespaces", "namespace", meta.RESTScopeRoot},
+		{corev1.SchemeGroupVersion.WithKind("Pod"), "pods", "pod", meta.RESTScopeNamespace},
+		{corev1.SchemeGroupVersion.WithKind("Service"), "services", "service", meta.RESTScopeNamespace},
+		{ingress.GatewayGVK, "gateways", "gateway", meta.RESTScopeNamespace},
+		{apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"), "customresourcedefinitions", "customresourcedefinition", meta.RESTScopeRoot},
+	} {
+		version := kind.gvk.GroupVersion()
+		mapper.AddSpecific(kind.gvk, version.WithResource(kind.plural), version.WithResource(kind.singular), kind.scope)
+	}
+	return mapper
+}
+
 // newReader reads CRDs, and nothing else, straight from the API server.
 func newReader(config *rest.Config) (client.Reader, error) {
 	known := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(known); err != nil {
 		return nil, fmt.Errorf("registering CRDs: %w", err)
 	}
-	reader, err := client.New(config, client.Options{Scheme: known})
+	reader, err := client.New(config, client.Options{Scheme: known, Mapper: kinds()})
 	if err != nil {
 		return nil, fmt.Errorf("creating client: %w", err)
 	}

@@ -36,6 +36,7 @@ const (
 // server is one listener and what it serves.
 type server struct {
 	name     string
+	secure   bool
 	listener net.Listener
 	http     *http.Server
 }
@@ -49,6 +50,7 @@ func listen(ctx context.Context, name, address string, handler http.Handler, tls
 	}
 	return &server{
 		name:     name,
+		secure:   tlsConfig != nil,
 		listener: netutil.LimitListener(listener, maxConnections),
 		http: &http.Server{
 			Handler:           handler,
@@ -70,7 +72,7 @@ func listen(ctx context.Context, name, address string, handler http.Handler, tls
 func (s *server) serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			failed <- s.http.ServeTLS(s.listener, "", "")
 			return
 		}
