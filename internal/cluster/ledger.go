@@ -53,6 +53,9 @@ type StoredLedger struct {
 // Exists reports whether there is a ledger at all.
 func (l StoredLedger) Exists() bool { return l.secret != nil }
 
+// ErrLedgerUnreadable says that a ledger is there and cannot be read.
+var ErrLedgerUnreadable = errors.New("the ledger cannot be read")
+
 // ErrLedgerForeign says that the Secret under a ledger's name is not the agent's.
 var ErrLedgerForeign = errors.New("the Secret is not the agent's own")
 
@@ -69,7 +72,7 @@ func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLed
 	}
 	ledger, err := rotate.DecodeLedger(secret.Data)
 	if err != nil {
-		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w", key, err)
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %w", key, ErrLedgerUnreadable, err)
 	}
 	return StoredLedger{Ledger: ledger, secret: secret}, nil
 }

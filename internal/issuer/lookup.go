@@ -1,0 +1,144 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Issuer is an authority that can issue now.
+type Issuer struct {
+	// Object is the CertificateAuthority. It must not be changed.
+	Object *v1alpha1.CertificateAuthority
+	// Record is where its ledger is.
+	Record cluster.AuthorityRecord
+	// Active is the generation that issues.
+	Active rotate.Generation
+	// Bundle is what gateways trust.
+	Bundle pki.Bundle
+}
+
+// Problem is why an authority cannot issue for somebody now: a reason of api/v1alpha1
+// and a message for people. It is an error only in the sense of errors.As: nothing
+// failed, and trying again changes nothing until the authority changes.
+type Problem struct {
+	// Reason is one of api/v1alpha1.
+	Reason string
+	// Message says what is wrong and what to do.
+	Message string
+	// Lasting is whether somebody has to change something, rather than wait.
+	Lasting bool
+}
+
+// Error is the message.
+func (p *Problem) Error() string { return p.Message }
+
+func lasting(reason, format string, arguments ...any) *Problem {
+	return &Problem{Reason: reason, Message: fmt.Sprintf(format, arguments...), Lasting: true}
+}
+
+func passing(reason, format string, arguments ...any) *Problem {
+	return &Problem{Reason: reason, Message: fmt.Sprintf(format, arguments...)}
+}
+
+// Use is what somebody wants an authority for.
+type Use func(v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences
+
+// ForGateways is the use by Gateways and APIRules.
+func ForGateways(s v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences {
+	return s.AllowedGateways
+}
+
+// ForClients is the use by ClientCertificates.
+func ForClients(s v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences {
+	return s.AllowedClients
+}
+
+// Lookup finds an authority for somebody in a namespace. The error is a *Problem if
+// the authority cannot issue for him now, and anything else if that could not be
+// found out.
+func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, namespace string, use Use, now time.Time) (Issuer, error) {
+	authority := &v1alpha1.CertificateAuthority{}
+	if err := c.Client().Get(ctx, ref, authority); apierrors.IsNotFound(err) {
+		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotFound, "CertificateAuthority %s does not exist", ref)
+	} else if err != nil {
+		return Issuer{}, fmt.Errorf("reading CertificateAuthority %s: %w", ref, err)
+	}
+	allowed, err := allows(ctx, c, use(authority.Spec), authority.Namespace, namespace)
+	if err != nil {
+		return Issuer{}, err
+	}
+	if !allowed {
+		return Issuer{}, lasting(v1alpha1.ReasonAuthorityNotAllowed, "CertificateAuthority %s does not serve namespace %s: its owner lists it under spec.allowedGateways or spec.allowedClients", ref, namespace)
+	}
+	if unsupported := Unsupported(authority.Spec); unsupported != "" {
+		return Issuer{}, lasting(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s: %s", ref, unsupported)
+	}
+	return open(ctx, c, authority, now)
+}
+
+// open reads the ledger of an authority that is allowed and supported.
+func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, now time.Time) (Issuer, error) {
+	name := authority.Namespace + "/" + authority.Name
+	record, err := c.Record(ctx, authority)
+	if err != nil {
+		return Issuer{}, err
+	}
+	stored, err := c.Ledger(ctx, record)
+	if problem := LedgerProblem(err); problem != nil {
+		return Issuer{}, problem
+	} else if err != nil {
+		return Issuer{}, err
+	}
+	active, ok := stored.Ledger.Active()
+	if !ok {
+		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
+	}
+	bundle, err := stored.Ledger.Bundle(authority.Spec.RevocationMode() == v1alpha1.RevocationCRL, now)
+	if err != nil {
+		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
+	}
+	return Issuer{Object: authority, Record: record, Active: active, Bundle: bundle}, nil
+}
+
+// LedgerProblem is the Problem behind an error of reading a ledger, nil if it is an
+// error of reading at all.
+func LedgerProblem(err error) *Problem {
+	switch {
+	case errors.Is(err, rotate.ErrKeyMissing):
+		return lasting(v1alpha1.ReasonKeyMissing, "%s. It is never made anew silently, because callers trust the old one: restore the Secret from your backup", err)
+	case errors.Is(err, cluster.ErrLedgerUnreadable), errors.Is(err, cluster.ErrLedgerForeign):
+		return lasting(v1alpha1.ReasonLedgerUnreadable, "%s. It is never made anew silently, because callers trust what it holds: restore the Secret from your backup", err)
+	}
+	return nil
+}
+
+// allows reports whether objects of a namespace may use an authority.
+func allows(ctx context.Context, c *cluster.Cluster, allowed v1alpha1.AllowedReferences, own, namespace string) (bool, error) {
+	switch allowed.Namespaces.From {
+	case v1alpha1.NamespacesAll:
+		return true, nil
+	case v1alpha1.NamespacesSelector:
+		selector, err := metav1.LabelSelectorAsSelector(allowed.Namespaces.Selector)
+		if err != nil {
+			return false, lasting(v1alpha1.ReasonInvalid, "the namespace selector of the authority cannot be read: %s", err)
+		}
+		found, err := c.NamespaceMetadata(ctx, namespace)
+		if err != nil {
+			return false, err
+		}
+		return selector.Matches(labels.Set(found.Labels)), nil
+	}
+	return own == namespace, nil
+}

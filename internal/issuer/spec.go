@@ -1,0 +1,64 @@
+package issuer
+
+import (
+	"fmt"
+	"time"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Unsupported names the first field of an authority that asks for what this version
+// does not do, and says what to do; empty if there is none. A field that is not
+// heeded would look like protection and be none.
+func Unsupported(spec v1alpha1.CertificateAuthoritySpec) string {
+	asked := []struct {
+		field string
+		set   bool
+	}{
+		{"spec.source.type: " + string(spec.Source.Type), spec.Source.Type != v1alpha1.SourceSelfSigned},
+		{"spec.trustedCertificates", len(spec.TrustedCertificates) > 0},
+		{"spec.revocation.serials", len(spec.Revocation.Serials) > 0},
+		{"spec.rotation.paused", spec.Rotation.Paused},
+		{"spec.rotation.windows", len(spec.Rotation.Windows) > 0},
+		{"spec.rotation.rotateAfter", spec.Rotation.RotateAfter != nil},
+		{"spec.rotation.compromised", len(spec.Rotation.Compromised) > 0},
+		{"spec.rotation.callersUpdated", spec.Rotation.CallersUpdated != ""},
+	}
+	for _, a := range asked {
+		if a.set {
+			return a.field + " is not supported by this version of Sallyport: remove it, or use a SelfSigned source"
+		}
+	}
+	return ""
+}
+
+// Settings are what an authority's spec asks of its ledger.
+func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rotate.AuthoritySettings, error) {
+	spec := authority.Spec
+	algorithm, err := pki.ParseAlgorithm(string(spec.RootKeyAlgorithm()))
+	if err != nil {
+		return rotate.AuthoritySettings{}, err
+	}
+	return rotate.AuthoritySettings{
+		Name:          authority.Namespace + "/" + authority.Name,
+		RootLifetime:  spec.RootLifetime(),
+		RootAlgorithm: algorithm,
+		Revocation:    spec.RevocationMode() == v1alpha1.RevocationCRL,
+		CRLValidity:   spec.Revocation.EffectiveValidity(),
+		CRLRefresh:    spec.Revocation.EffectiveRefreshEvery(),
+		ProbeIdentity: intent.ProbeIdentity(trustDomain),
+	}, nil
+}
+
+// CheckLifetime says why a certificate may not live that long, empty if it may: a
+// sixth of the authority's life at most.
+func CheckLifetime(spec v1alpha1.CertificateAuthoritySpec, lifetime time.Duration) string {
+	longest := spec.RootLifetime() / v1alpha1.LeafDivisor
+	if lifetime <= longest {
+		return ""
+	}
+	return fmt.Sprintf("a lifetime of %s is asked for; a certificate lives for a sixth of the authority at most, here %s", lifetime, longest)
+}

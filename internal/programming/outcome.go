@@ -1,0 +1,124 @@
+package programming
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// outcome tells how a Gateway stands once its Secrets were written, or could not be.
+func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
+	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Next: m.next}
+	if !m.pair.IsZero() {
+		leaf := m.pair.Leaf()
+		renewal := metav1.NewTime(rotate.RenewalTime(leaf, f.settings))
+		o.Status.ServerCertificate = &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), NotAfter: metav1.NewTime(leaf.NotAfter()), RenewalTime: &renewal}
+	}
+	notAfter := metav1.NewTime(f.issuer.Active.Authority.Certificate().NotAfter())
+	o.Status.Authorities[0].NotAfter = &notAfter
+	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
+	o.Status.Conditions = conditions(accepted, programmed(f), f)
+	return o
+}
+
+// held tells how a Gateway stands for which nothing can be issued. What is stored
+// behind it stays as it is.
+func (p *Programmer) held(t Target, f facts, problem *issuer.Problem) Outcome {
+	o := Outcome{Status: statusOf(t, f)}
+	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
+	if problem.Lasting {
+		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
+	}
+	o.Status.Conditions = conditions(accepted, condition.False(v1alpha1.ConditionProgrammed, problem.Reason, problem.Message), f)
+	return o
+}
+
+func statusOf(t Target, f facts) v1alpha1.MutualTLSEndpointStatus {
+	gateway := ingress.GatewayFrom(t.Gateway)
+	mode := v1alpha1.ModeMutual
+	if t.Intent.Mode() == intent.ModeOptional {
+		mode = v1alpha1.ModeOptional
+	}
+	status := v1alpha1.MutualTLSEndpointStatus{
+		Mode:        mode,
+		Gateway:     &v1alpha1.NamespacedReference{Namespace: gateway.Namespace, Name: gateway.Name},
+		Hosts:       f.hosts[:min(len(f.hosts), maxHosts)],
+		Authorities: []v1alpha1.EndpointAuthority{{Namespace: t.Intent.Authority().Namespace, Name: t.Intent.Authority().Name}},
+		Replicas:    &v1alpha1.ReplicaCounts{Total: int32(min(f.replicas, 1<<20)), Unknown: int32(min(f.replicas, 1<<20))}, //nolint:gosec // bounded
+	}
+	for _, e := range f.edges {
+		status.Secrets = append(status.Secrets, v1alpha1.EndpointSecrets{Namespace: e.secrets.Server.Namespace, Server: e.secrets.Server.Name, CA: e.secrets.CA.Name})
+	}
+	return status
+}
+
+// programmed judges whether the stored Gateway is mutual and its Secrets are in
+// place everywhere.
+func programmed(f facts) metav1.Condition {
+	no := func(reason, message string) metav1.Condition {
+		return condition.False(v1alpha1.ConditionProgrammed, reason, message)
+	}
+	if len(f.violations) > 0 {
+		messages := make([]string, 0, len(f.violations))
+		for _, v := range f.violations {
+			messages = append(messages, v.String())
+		}
+		return no(v1alpha1.ReasonNotMutual, "the Gateway is stored without mutual TLS: "+strings.Join(messages, "; "))
+	}
+	if len(f.edges) == 0 {
+		return no(v1alpha1.ReasonNoIngressMatch, "the Gateway's selector matches no configured ingress: its Secrets have no place to be written to")
+	}
+	if len(f.trouble) > 0 {
+		return no(v1alpha1.ReasonInvalid, strings.Join(f.trouble, "; "))
+	}
+	for _, e := range f.edges {
+		if e.isTaken {
+			return no(v1alpha1.ReasonForeignSecret, fmt.Sprintf("Secret %s exists and was not made for this Gateway: delete it, or leave credentialName out of the Gateway", e.taken))
+		}
+	}
+	return condition.True(v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgrammed, "the Gateway is mutual and its Secrets are current")
+}
+
+// conditions are all that an endpoint has. Ready does not wait for Proven: no
+// handshake is tried yet, and Unknown says so.
+func conditions(accepted, programmed metav1.Condition, f facts) []metav1.Condition {
+	all := []metav1.Condition{
+		accepted, programmed,
+		condition.Unknown(v1alpha1.ConditionProven, v1alpha1.ReasonNotProbed, "no handshake was tried: this version does not probe"),
+	}
+	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the edge asks for client certificates, and has what it needs to verify them")
+	for _, c := range []metav1.Condition{programmed, accepted} {
+		if c.Status != metav1.ConditionTrue {
+			ready = condition.False(v1alpha1.ConditionReady, c.Reason, c.Message)
+		}
+	}
+	if held := heldHosts(f.conflicts); held != "" {
+		all = append(all, condition.True(v1alpha1.ConditionHostConflict, v1alpha1.ReasonHostHeld, held))
+		ready = condition.False(v1alpha1.ConditionReady, v1alpha1.ReasonHostHeld, held)
+	}
+	if len(f.edges) == 0 {
+		all = append(all, condition.True(v1alpha1.ConditionNoIngressMatch, v1alpha1.ReasonNoIngressMatch,
+			"the Gateway's selector matches no configured ingress"))
+	}
+	return append(all, ready)
+}
+
+// heldHosts says which hosts an older Gateway holds; empty if none.
+func heldHosts(conflicts []ingress.Conflict) string {
+	var held []string
+	for _, c := range conflicts {
+		if c.OtherIsOlder {
+			held = append(held, fmt.Sprintf("host %s on port %d of ingress %s is served from the older Gateway %s, and Istio drops the server that has it here", c.Host, c.Port, c.Ingress, c.Other))
+		}
+	}
+	return strings.Join(slices.Compact(held), "; ")
+}

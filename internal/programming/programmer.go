@@ -1,0 +1,200 @@
+package programming
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Programmer puts Secrets behind Gateways. It is safe for concurrent use.
+type Programmer struct {
+	// Cluster is where Secrets are read and written.
+	Cluster *cluster.Cluster
+	// Edge knows the ingresses and the other Gateways.
+	Edge *ingress.Index
+	// Install are the platform's settings.
+	Install install.Settings
+	// Capabilities are asked on each pass: an upgrade of Istio changes them.
+	Capabilities func() mutate.Capabilities
+}
+
+// Target is one Gateway and what it is to be.
+type Target struct {
+	// Gateway as stored, in raw form. It must not be changed.
+	Gateway map[string]any
+	// Intent is what it asks for.
+	Intent intent.Intent
+	// Endpoint is where the outcome will be told.
+	Endpoint types.NamespacedName
+}
+
+// Outcome is how a Gateway stands after a pass.
+type Outcome struct {
+	// Status for its endpoint; its conditions have no times yet.
+	Status v1alpha1.MutualTLSEndpointStatus
+	// Issued is why a server certificate was issued in this pass; empty if none was.
+	Issued rotate.Reason
+	// Next is when to look again; zero if only a change can make anything due.
+	Next time.Time
+	// Waiting is whether the pass made an authority and waits for its key.
+	Waiting bool
+}
+
+// Program makes one pass. It writes each Secret at most once.
+func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outcome, error) {
+	f, err := p.gather(ctx, t, now)
+	var problem *issuer.Problem
+	switch {
+	case errors.As(err, &problem):
+		return p.held(t, f, problem), nil
+	case err != nil || f.waiting:
+		return Outcome{Waiting: f.waiting}, err
+	}
+	material, err := f.materialize(now)
+	if err != nil {
+		f.trouble = append(f.trouble, fmt.Sprintf("the server certificate cannot be issued: %s", err))
+		return p.outcome(t, f, material), nil
+	}
+	if err := p.write(ctx, f, material); err != nil {
+		return Outcome{}, err
+	}
+	return p.outcome(t, f, material), nil
+}
+
+// facts are what a pass is decided on.
+type facts struct {
+	waiting    bool
+	hosts      []string
+	violations []mutate.Violation
+	conflicts  []ingress.Conflict
+	issuer     issuer.Issuer
+	settings   rotate.LeafSettings
+	edges      []edge
+	replicas   int
+	// trouble is what keeps the edge from being programmed, for people.
+	trouble []string
+}
+
+// edge is one ingress namespace.
+type edge struct {
+	secrets cluster.EdgeSecrets
+	stored  cluster.StoredEdge
+	// taken is the Secret of somebody else's that was found in the place of ours.
+	taken   types.NamespacedName
+	isTaken bool
+}
+
+// gather reads everything a pass needs. The error is an *issuer.Problem where
+// nothing can be issued for a reason that people have to know.
+func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts, error) {
+	gateway := ingress.GatewayFrom(t.Gateway)
+	var f facts
+	f.hosts = hostsOf(gateway)
+	f.violations = mutate.Mutual(t.Gateway, t.Intent, p.Capabilities())
+	f.conflicts = p.Edge.Conflicts(gateway)
+	for _, port := range portsOf(gateway) {
+		f.replicas = max(f.replicas, len(p.Edge.Replicas(gateway.Selector, port)))
+	}
+	if err := p.gatherSecrets(ctx, t, gateway, &f); err != nil {
+		return f, err
+	}
+	var err error
+	f.issuer, err = issuer.Lookup(ctx, p.Cluster, t.Intent.Authority(), gateway.Namespace, issuer.ForGateways, now)
+	var problem *issuer.Problem
+	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonAuthorityNotFound && t.Intent.AuthorityImplied() {
+		f.waiting = true
+		return f, p.makeAuthority(ctx, t.Intent.Authority())
+	}
+	if err != nil {
+		return f, err
+	}
+	if f.settings, err = leafSettings(t.Intent, f.issuer.Object.Spec, gateway.Ref()); err != nil {
+		return f, err
+	}
+	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), t.Intent.Authority(), t.Endpoint, f.hosts)
+	if err == nil && host != "" {
+		err = &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
+			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, t.Intent.Authority())}
+	}
+	return f, err
+}
+
+func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {
+	server, ca := mutate.Secrets(t.Gateway)
+	if server == "" {
+		server, ca = intent.ServerSecretName(gateway.Namespace, gateway.Name), intent.CASecretName(gateway.Namespace, gateway.Name)
+	}
+	var namespaces []string
+	for _, i := range p.Edge.Ingresses(gateway.Selector) {
+		if !slices.Contains(namespaces, i.Namespace) {
+			namespaces = append(namespaces, i.Namespace)
+		}
+	}
+	for _, namespace := range namespaces {
+		secrets := cluster.EdgeSecrets{
+			Server: types.NamespacedName{Namespace: namespace, Name: server}, CA: types.NamespacedName{Namespace: namespace, Name: ca},
+			Owner: OwnerOf(t.Gateway),
+		}
+		stored, err := p.Cluster.Edge(ctx, secrets)
+		if err != nil {
+			return err
+		}
+		f.edges = append(f.edges, edge{secrets: secrets, stored: stored})
+	}
+	return nil
+}
+
+// OwnerOf is what the Secrets of a Gateway are marked with.
+func OwnerOf(gateway map[string]any) intent.Owner {
+	u := unstructured.Unstructured{Object: gateway}
+	return intent.Owner{Kind: string(intent.KindGateway), Namespace: u.GetNamespace(), Name: u.GetName(), UID: string(u.GetUID())}
+}
+
+// makeAuthority makes the authority that a namespace gets by itself. It carries no
+// mark of ours: from now on it is the team's own.
+func (p *Programmer) makeAuthority(ctx context.Context, ref types.NamespacedName) error {
+	authority := &v1alpha1.CertificateAuthority{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name},
+		Spec:       v1alpha1.CertificateAuthoritySpec{Source: v1alpha1.AuthoritySource{Type: v1alpha1.SourceSelfSigned}},
+	}
+	if err := p.Cluster.Client().Create(ctx, authority); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating CertificateAuthority %s on its first use: %w", ref, err)
+	}
+	return nil
+}
+
+// hostsOf are the hosts the server certificate is for, sorted.
+func hostsOf(g ingress.Gateway) []string {
+	var hosts []string
+	for _, s := range g.Servers {
+		hosts = append(hosts, s.Hosts...)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+func portsOf(g ingress.Gateway) []uint32 {
+	var ports []uint32
+	for _, s := range g.Servers {
+		ports = append(ports, s.Port)
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}
