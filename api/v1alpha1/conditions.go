@@ -80,6 +80,8 @@ const (
 	ReasonKeyMissing = "KeyMissing"
 	// ReasonLedgerUnreadable says that the ledger's content cannot be parsed. It is never replaced silently.
 	ReasonLedgerUnreadable = "LedgerUnreadable"
+	// ReasonEnded says that the active generation has ended.
+	ReasonEnded = "Ended"
 	// ReasonStateRegressed says that the ledger is older than what the edge serves; signing stopped until a person decides.
 	ReasonStateRegressed = "StateRegressed"
 	// ReasonStable says that one generation is active and no change is under way.

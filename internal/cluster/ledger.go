@@ -64,6 +64,10 @@ var ErrLedgerForeign = errors.New("the Secret is not the agent's own")
 func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLedger, error) {
 	key := types.NamespacedName{Namespace: c.namespace, Name: record.Name}
 	secret, err := c.Secret(ctx, key)
+	if err == nil && secret == nil {
+		// The cache may be behind, or the label was stripped: neither makes a new CA.
+		secret, err = c.LiveSecret(ctx, key)
+	}
 	if err != nil || secret == nil {
 		return StoredLedger{}, err
 	}

@@ -155,3 +155,18 @@ func (c *Cluster) DeleteSecret(ctx context.Context, stored *corev1.Secret) error
 	}
 	return nil
 }
+
+// Annotate sets an annotation of a Secret of ours as it was read; an empty value
+// removes it.
+func (c *Cluster) Annotate(ctx context.Context, stored *corev1.Secret, key, value string) error {
+	changed := stored.DeepCopy()
+	if value == "" {
+		delete(changed.Annotations, key)
+	} else {
+		changed.Annotations[key] = value
+	}
+	if err := c.client.Update(ctx, changed, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("annotating Secret %s: %w", client.ObjectKeyFromObject(stored), err)
+	}
+	return nil
+}

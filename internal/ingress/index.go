@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // Change says what an Index learned.
@@ -161,4 +163,24 @@ func (x *Index) changeTopology(change func()) {
 	x.topologyStale = true
 	x.mu.Unlock()
 	x.notify(Change{})
+}
+
+// Names reports whether any stored Gateway refers to this Secret, as a server's
+// certificate or as the CAs that belong to one.
+func (x *Index) Names(secret string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, object := range x.objects {
+		spec, _ := object["spec"].(map[string]any)
+		servers, _ := spec["servers"].([]any)
+		for _, s := range servers {
+			server, _ := s.(map[string]any)
+			tls, _ := server["tls"].(map[string]any)
+			name, _ := tls["credentialName"].(string)
+			if name != "" && (name == secret || intent.CASecretFor(name) == secret) {
+				return true
+			}
+		}
+	}
+	return false
 }

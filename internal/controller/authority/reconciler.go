@@ -1,0 +1,186 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Reconciler reconciles CertificateAuthorities.
+type Reconciler struct {
+	// Cluster is where ledgers are.
+	Cluster *cluster.Cluster
+	// TrustDomain of the probe identity.
+	TrustDomain string
+	// Clock is read once in each pass.
+	Clock clock.PassiveClock
+	// Recorder takes one event for each pass that changed something.
+	Recorder events.EventRecorder
+}
+
+// SetupWithManager registers the reconciler. It looks again when an authority, its
+// ledger, or what uses it changes.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("authority").
+		For(&v1alpha1.CertificateAuthority{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
+		Watches(&v1alpha1.MutualTLSEndpoint{}, handler.EnqueueRequestsFromMapFunc(ofEndpoint)).
+		Watches(&v1alpha1.ClientCertificate{}, handler.EnqueueRequestsFromMapFunc(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Complete(r)
+}
+
+// ofLedger finds the authority that a Secret was made for.
+func ofLedger(_ context.Context, object client.Object) []reconcile.Request {
+	owner, ours := cluster.OwnerOf(object)
+	if !ours || owner.Kind != "CertificateAuthority" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}}}
+}
+
+func ofEndpoint(_ context.Context, object client.Object) []reconcile.Request {
+	endpoint, ok := object.(*v1alpha1.MutualTLSEndpoint)
+	if !ok {
+		return nil
+	}
+	var requests []reconcile.Request
+	for _, a := range endpoint.Status.Authorities {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: a.Namespace, Name: a.Name}})
+	}
+	return requests
+}
+
+func ofClient(_ context.Context, object client.Object) []reconcile.Request {
+	certificate, ok := object.(*v1alpha1.ClientCertificate)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: AuthorityOf(certificate)}}
+}
+
+// AuthorityOf is the authority that a ClientCertificate refers to.
+func AuthorityOf(c *v1alpha1.ClientCertificate) types.NamespacedName {
+	namespace := c.Spec.AuthorityRef.Namespace
+	if namespace == "" {
+		namespace = c.Namespace
+	}
+	return types.NamespacedName{Namespace: namespace, Name: c.Spec.AuthorityRef.Name}
+}
+
+// Reconcile makes what is due of one authority.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	authority := &v1alpha1.CertificateAuthority{}
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, authority); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if authority.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	if unsupported := issuer.Unsupported(authority.Spec); unsupported != "" {
+		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonNotSupported, Message: unsupported}}, now)
+	}
+	settings, err := issuer.Settings(authority, r.TrustDomain)
+	if err != nil {
+		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}}, now)
+	}
+	ledger, plan, err := r.keep(ctx, authority, settings, now)
+	if problem := issuer.LedgerProblem(err); problem != nil {
+		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: problem}, now)
+	}
+	if err != nil {
+		return again(err)
+	}
+	r.announce(authority, plan)
+	published, err := r.publish(ctx, authority, ledger, settings, now)
+	if err != nil {
+		return again(err)
+	}
+	if err := r.writeStatus(ctx, authority, view{ledger: ledger, settings: settings, published: published, plan: plan}, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: until(plan.Next, now)}, nil
+}
+
+// keep brings the ledger up to date: at most one write.
+func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (rotate.Ledger, rotate.Plan, error) {
+	record, err := r.Cluster.Record(ctx, authority)
+	if err != nil {
+		return rotate.Ledger{}, rotate.Plan{}, err
+	}
+	stored, err := r.Cluster.Ledger(ctx, record)
+	if err != nil {
+		return rotate.Ledger{}, rotate.Plan{}, err
+	}
+	plan := rotate.PlanAuthority(stored.Ledger, settings, now)
+	if len(plan.Steps) == 0 {
+		return stored.Ledger, plan, nil
+	}
+	if !stored.Exists() && len(authority.Status.Generations) > 0 {
+		return rotate.Ledger{}, plan, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
+	}
+	after, err := rotate.MaterializeAuthority(stored.Ledger, plan, settings, now)
+	if err != nil {
+		return rotate.Ledger{}, plan, err
+	}
+	written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
+	return written.Ledger, plan, err
+}
+
+// again turns a lost race into another pass: somebody was faster, or the cache is
+// behind.
+func again(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// conflictDelay gives the cache the time to catch up.
+const conflictDelay = 100 * time.Millisecond
+
+// until is the time to the next look; 0, which means no look, if there is none.
+func until(next, now time.Time) time.Duration {
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+var errNoActive = errors.New("no generation is active")
+
+// publish writes the ConfigMap from which callers and clusters that only verify
+// take what they trust. Trusted certificates of partners are never in it.
+func (r *Reconciler) publish(ctx context.Context, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, settings rotate.AuthoritySettings, now time.Time) (published, error) {
+	bundle, err := ledger.Bundle(settings.Revocation, now)
+	if err != nil {
+		return published{problem: err}, nil //nolint:nilerr // it is told in the status
+	}
+	if _, ok := ledger.Active(); !ok {
+		return published{problem: errNoActive}, nil
+	}
+	outcome, err := r.Cluster.WriteTrust(ctx, authority, bundle)
+	if err != nil {
+		return published{}, err
+	}
+	return published{bundle: bundle, foreign: outcome == cluster.Foreign}, nil
+}

@@ -1,0 +1,156 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// published is what callers are told to trust.
+type published struct {
+	bundle pki.Bundle
+	// problem is why nothing can be published, foreign that the ConfigMap is
+	// somebody else's.
+	problem error
+	foreign bool
+}
+
+// view is what a pass found, for the status.
+type view struct {
+	problem   *issuer.Problem
+	ledger    rotate.Ledger
+	settings  rotate.AuthoritySettings
+	published published
+	plan      rotate.Plan
+}
+
+// writeStatus tells what a pass found: one write, none if it was told already.
+func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.CertificateAuthority, v view, now time.Time) error {
+	status := authority.Status.DeepCopy()
+	if v.problem == nil {
+		v.tellGenerations(status)
+	}
+	if err := r.count(ctx, authority, status); err != nil {
+		return err
+	}
+	status.Conditions = condition.Update(authority.Status.Conditions, authority.Generation, now, v.conditions(now)...)
+	if apiequality.Semantic.DeepEqual(authority.Status, *status) {
+		return nil
+	}
+	updated := authority.DeepCopy()
+	updated.Status = *status
+	if err := r.Cluster.Client().Status().Update(ctx, updated, client.FieldOwner(cluster.FieldOwner)); err != nil {
+		return fmt.Errorf("writing status of CertificateAuthority %s/%s: %w", authority.Namespace, authority.Name, err)
+	}
+	return nil
+}
+
+func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
+	status.Generations, status.NotAfter, status.CRL = nil, nil, nil
+	for _, g := range v.ledger.Generations() {
+		certificate := g.Authority.Certificate()
+		status.Generations = append(status.Generations, v1alpha1.AuthorityGeneration{
+			ID: g.ID, SubjectKeyID: certificate.SubjectKeyID(), State: v1alpha1.GenerationState(g.State),
+			CreatedAt: metav1.NewTime(g.CreatedAt.Truncate(time.Second)),
+			NotBefore: metav1.NewTime(certificate.NotBefore()), NotAfter: metav1.NewTime(certificate.NotAfter()),
+		})
+	}
+	active, ok := v.ledger.Active()
+	if !ok {
+		return
+	}
+	notAfter := metav1.NewTime(active.Authority.Certificate().NotAfter())
+	status.NotAfter = &notAfter
+	if v.settings.Revocation && !active.CRL.IsZero() {
+		status.CRL = &v1alpha1.RevocationStatus{
+			Number: active.CRL.Number().Int64(), NextUpdate: metav1.NewTime(active.CRL.NextUpdate()),
+			Entries: int32(min(active.CRL.Entries(), 1<<30)), //nolint:gosec // bounded
+		}
+	}
+}
+
+// count tells how many objects use the authority.
+func (r *Reconciler) count(ctx context.Context, authority *v1alpha1.CertificateAuthority, status *v1alpha1.CertificateAuthorityStatus) error {
+	endpoints, err := endpoint.Using(ctx, r.Cluster.Client(), client.ObjectKeyFromObject(authority))
+	if err != nil {
+		return err
+	}
+	var clients v1alpha1.ClientCertificateList
+	if err := r.Cluster.Client().List(ctx, &clients, client.MatchingFields{ByAuthority: client.ObjectKeyFromObject(authority).String()}); err != nil {
+		return fmt.Errorf("listing ClientCertificates of %s/%s: %w", authority.Namespace, authority.Name, err)
+	}
+	users, callers := int32(min(len(endpoints), 1<<30)), int32(min(len(clients.Items), 1<<30)) //nolint:gosec // bounded
+	status.Endpoints, status.ClientCertificates = &users, &callers
+	return nil
+}
+
+// ByAuthority is the cache's index of ClientCertificates by their authority.
+const ByAuthority = "sallyport.authority"
+
+// Index makes the cache find ClientCertificates by their authority. To be called
+// once, before the cache starts.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	err := indexer.IndexField(ctx, &v1alpha1.ClientCertificate{}, ByAuthority, func(o client.Object) []string {
+		if c, ok := o.(*v1alpha1.ClientCertificate); ok {
+			return []string{AuthorityOf(c).String()}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing ClientCertificates by authority: %w", err)
+	}
+	return nil
+}
+
+func (v view) conditions(now time.Time) []metav1.Condition {
+	return []metav1.Condition{
+		v.ready(now),
+		condition.False(v1alpha1.ConditionRotating, v1alpha1.ReasonStable, "one generation is active; this version does not change generations"),
+		v.revocationCurrent(now),
+	}
+}
+
+func (v view) ready(now time.Time) metav1.Condition {
+	no := func(reason, message string) metav1.Condition {
+		return condition.False(v1alpha1.ConditionReady, reason, message)
+	}
+	if v.problem != nil {
+		return no(v.problem.Reason, v.problem.Message)
+	}
+	if active, ok := v.ledger.Active(); ok && now.After(active.Authority.Certificate().NotAfter()) {
+		return no(v1alpha1.ReasonEnded, fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: make another CertificateAuthority and name it in the annotation", active.ID, active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)))
+	}
+	if v.published.problem != nil {
+		return no(v1alpha1.ReasonAuthorityNotReady, v.published.problem.Error())
+	}
+	if v.published.foreign {
+		return no(v1alpha1.ReasonForeignSecret, "the ConfigMap for published trust exists and was not made for this authority: delete it or rename the authority")
+	}
+	return condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the authority issues")
+}
+
+func (v view) revocationCurrent(now time.Time) metav1.Condition {
+	kind := v1alpha1.ConditionRevocationCurrent
+	active, ok := v.ledger.Active()
+	switch {
+	case v.problem != nil || !ok:
+		return condition.Unknown(kind, v1alpha1.ReasonPending, "nothing is known of its CRLs")
+	case !v.settings.Revocation:
+		return condition.True(kind, v1alpha1.ReasonRevocationNone, "gateways check no CRL, as asked")
+	case active.CRL.IsZero() || !now.Before(active.CRL.NextUpdate()):
+		return condition.False(kind, v1alpha1.ReasonCRLOverdue, "the CRL has ended: gateways refuse every caller")
+	}
+	return condition.True(kind, v1alpha1.ReasonCRLFresh, "every CA that gateways trust has a fresh CRL there")
+}

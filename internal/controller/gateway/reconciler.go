@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/programming"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
+)
+
+// Reconciler reconciles Gateways.
+type Reconciler struct {
+	// Cluster is where Gateways are repaired and Secrets are collected.
+	Cluster *cluster.Cluster
+	// Programmer puts Secrets behind them.
+	Programmer *programming.Programmer
+	// Interests remember which authority each Gateway waits for.
+	Interests *programming.Interests
+	// Install are the platform's settings.
+	Install install.Settings
+	// Clock is read once in each pass.
+	Clock clock.PassiveClock
+	// Recorder takes one event for each pass that changed something.
+	Recorder events.EventRecorder
+}
+
+// Reconcile brings one Gateway and what is behind it to what it asks for.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	gateway := ingress.NewGatewayObject()
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, gateway); apierrors.IsNotFound(err) {
+		r.Interests.Forget(request)
+		return r.collect(ctx, gone(request.NamespacedName), now)
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", request, err)
+	}
+	if gateway.GetLabels()[intent.KeyManaged] == "true" {
+		return reconcile.Result{}, nil
+	}
+	answer := intent.Parse(programming.Described(intent.KindGateway, gateway), r.platform())
+	switch answer.State() {
+	case intent.NotRequested, intent.Disabled:
+		return r.release(ctx, gateway, now)
+	case intent.Invalid:
+		return reconcile.Result{}, r.refuse(ctx, gateway, answer, now)
+	case intent.Requested:
+	}
+	in, _ := answer.Intent()
+	if repaired, err := r.repair(ctx, gateway); err != nil || repaired {
+		return again(err)
+	}
+	return r.program(ctx, request, gateway, in, now)
+}
+
+func (r *Reconciler) platform() intent.Platform {
+	authority, _ := r.Install.DefaultAuthority()
+	return intent.Platform{TrustDomain: r.Install.TrustDomain(), DefaultAuthority: authority}
+}
+
+// program has the Secrets written and tells how the Gateway stands.
+func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
+	r.Interests.Add(in.Authority(), request)
+	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
+	if err != nil {
+		return again(err)
+	}
+	if outcome.Waiting {
+		return reconcile.Result{RequeueAfter: programming.AuthorityDelay}, nil
+	}
+	if outcome.Issued != "" {
+		r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, string(outcome.Issued), "IssueServerCertificate", "issued server certificate %s", outcome.Status.ServerCertificate.Serial)
+	}
+	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+}
+
+// repair writes into a stored Gateway what the webhook would have written: it was
+// stored before it opted in, or while no webhook answered.
+func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructured) (bool, error) {
+	d := mutate.Gateway(mutate.Request{Object: gateway.Object, Platform: r.platform(), Capabilities: r.Programmer.Capabilities()})
+	if d.Verdict != mutate.Patched {
+		return false, nil
+	}
+	if err := r.Cluster.Patch(ctx, gateway, d.Operations); err != nil {
+		return false, err
+	}
+	r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, "Repaired", "Repair", "%s", d.Warnings[0])
+	return true, nil
+}
+
+// refuse tells what is wrong with the annotations of a stored Gateway.
+func (r *Reconciler) refuse(ctx context.Context, gateway *unstructured.Unstructured, answer intent.Answer, now time.Time) error {
+	message := answer.Errors().ToAggregate().Error()
+	status := v1alpha1.MutualTLSEndpointStatus{Gateway: &v1alpha1.NamespacedReference{Namespace: gateway.GetNamespace(), Name: gateway.GetName()}}
+	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+		status.Conditions = append(status.Conditions, condition.False(kind, v1alpha1.ReasonInvalidAnnotations, message))
+	}
+	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, status, now)
+}
+
+// again turns a lost race into another pass.
+func again(err error) (reconcile.Result, error) {
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// conflictDelay gives the cache the time to catch up.
+const conflictDelay = 100 * time.Millisecond
+
+// gone stands for a Gateway that is no more.
+func gone(key types.NamespacedName) *unstructured.Unstructured {
+	gateway := ingress.NewGatewayObject()
+	gateway.SetNamespace(key.Namespace)
+	gateway.SetName(key.Name)
+	return gateway
+}

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/programming"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
+)
+
+// release goes on serving a Gateway that no longer asks, as long as it names our
+// Secrets: taking them away would be an outage that nobody asked for.
+func (r *Reconciler) release(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: gateway.GetNamespace(), Name: gateway.GetName()}}
+	last := &v1alpha1.MutualTLSEndpoint{}
+	if err := r.Cluster.Client().Get(ctx, endpoint.Key(intent.KindGateway, gateway), last); apierrors.IsNotFound(err) {
+		return r.collect(ctx, gateway, now)
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading the endpoint of Gateway %s: %w", request, err)
+	}
+	if !names(gateway, last) {
+		r.Interests.Forget(request)
+		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindGateway, gateway); err != nil {
+			return reconcile.Result{}, err
+		}
+		return r.collect(ctx, gateway, now)
+	}
+	in, ok := r.formerIntent(gateway, last)
+	if !ok {
+		return reconcile.Result{}, nil
+	}
+	r.Interests.Add(in.Authority(), request)
+	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
+	if err != nil || outcome.Waiting {
+		return again(err)
+	}
+	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
+		"the Gateway no longer asks for mutual TLS and still names the Secrets that were made for it: they are renewed until it names others"))
+	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+}
+
+// names reports whether the Gateway refers to a Secret of its endpoint.
+func names(gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint) bool {
+	server, _ := mutate.Secrets(gateway.Object)
+	for _, s := range last.Status.Secrets {
+		if server != "" && s.Server == server {
+			return true
+		}
+	}
+	return false
+}
+
+// formerIntent is what the Gateway asked for last, as far as its endpoint tells.
+func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint) (intent.Intent, bool) {
+	described := programming.Described(intent.KindGateway, gateway)
+	described.Annotations = map[string]string{intent.KeyMode: string(intent.ModeMutual)}
+	if last.Status.Mode == v1alpha1.ModeOptional {
+		described.Annotations[intent.KeyMode] = string(intent.ModeOptional)
+	}
+	if len(last.Status.Authorities) > 0 {
+		described.Annotations[intent.KeyAuthorities] = last.Status.Authorities[0].Namespace + "/" + last.Status.Authorities[0].Name
+	}
+	return intent.Parse(described, r.platform()).Intent()
+}
+
+// unreferencedSince is the annotation on a Secret of ours that no Gateway names any
+// more: the time at which that was first seen. It is state, so it is in the cluster.
+const unreferencedSince = intent.Prefix + "unreferenced-since"
+
+// collectAfter is how long such a Secret stays: a Gateway that is deleted and made
+// again by a pipeline finds it.
+const collectAfter = 10 * time.Minute
+
+// collect removes the Secrets that were made for a Gateway which neither asks for
+// them nor names them, once nobody else names them either.
+func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	owner := programming.OwnerOf(gateway.Object)
+	secrets, err := r.Cluster.EdgeSecretsOf(ctx, owner, r.Install.IngressNamespaces())
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	next := time.Duration(0)
+	for _, secret := range secrets {
+		wait, err := r.collectOne(ctx, secret, now)
+		if err != nil {
+			return again(err)
+		}
+		if wait > 0 && (next == 0 || wait < next) {
+			next = wait
+		}
+	}
+	return reconcile.Result{RequeueAfter: next}, nil
+}
+
+// collectOne deletes a Secret whose time is over, and returns the time left for
+// one whose is not.
+func (r *Reconciler) collectOne(ctx context.Context, secret *corev1.Secret, now time.Time) (time.Duration, error) {
+	if r.Programmer.Edge.Names(secret.Name) {
+		if _, marked := secret.Annotations[unreferencedSince]; marked {
+			return collectAfter, r.Cluster.Annotate(ctx, secret, unreferencedSince, "")
+		}
+		return collectAfter, nil
+	}
+	since, err := time.Parse(time.RFC3339, secret.Annotations[unreferencedSince])
+	if err != nil { // not marked yet, or by somebody else in another form
+		return collectAfter, r.Cluster.Annotate(ctx, secret, unreferencedSince, now.UTC().Format(time.RFC3339))
+	}
+	if left := since.Add(collectAfter).Sub(now); left > 0 {
+		return left, nil
+	}
+	return 0, r.Cluster.DeleteSecret(ctx, secret)
+}

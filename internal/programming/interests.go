@@ -1,0 +1,94 @@
+package programming
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/pkg/intent"
+)
+
+// KindAuthority is the kind in the mark of a ledger.
+const KindAuthority = "CertificateAuthority"
+
+// AuthorityDelay is when to look at the latest whether an authority that was just
+// made has its key. The watch on its ledger is faster.
+const AuthorityDelay = time.Second
+
+// Until is the time to the next look; 0, which means no look, if there is none.
+func Until(next, now time.Time) time.Duration {
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+// Described is what of a stored object carries its wishes.
+func Described(kind intent.Kind, object *unstructured.Unstructured) intent.Object {
+	return intent.Object{
+		Kind: kind, APIVersion: object.GetAPIVersion(), Namespace: object.GetNamespace(), Name: object.GetName(),
+		Annotations: object.GetAnnotations(), Labels: object.GetLabels(),
+	}
+}
+
+// Interests remember which objects have to be looked at again when an authority
+// changes. They hold nothing that a restart loses: the first pass over each object
+// adds it again. They are safe for concurrent use.
+type Interests struct {
+	mu          sync.Mutex
+	byAuthority map[types.NamespacedName]map[reconcile.Request]struct{}
+	byRequest   map[reconcile.Request]types.NamespacedName
+}
+
+// NewInterests returns empty Interests.
+func NewInterests() *Interests {
+	return &Interests{byAuthority: map[types.NamespacedName]map[reconcile.Request]struct{}{}, byRequest: map[reconcile.Request]types.NamespacedName{}}
+}
+
+// Add remembers that an object uses an authority, and no other any more.
+func (i *Interests) Add(authority types.NamespacedName, request reconcile.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.byRequest[request] == authority {
+		return
+	}
+	i.forget(request)
+	if i.byAuthority[authority] == nil {
+		i.byAuthority[authority] = map[reconcile.Request]struct{}{}
+	}
+	i.byAuthority[authority][request] = struct{}{}
+	i.byRequest[request] = authority
+}
+
+// Forget drops an object.
+func (i *Interests) Forget(request reconcile.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.forget(request)
+}
+
+func (i *Interests) forget(request reconcile.Request) {
+	authority, ok := i.byRequest[request]
+	if !ok {
+		return
+	}
+	delete(i.byRequest, request)
+	delete(i.byAuthority[authority], request)
+	if len(i.byAuthority[authority]) == 0 {
+		delete(i.byAuthority, authority)
+	}
+}
+
+// Of are the objects that use an authority.
+func (i *Interests) Of(authority types.NamespacedName) []reconcile.Request {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	requests := make([]reconcile.Request, 0, len(i.byAuthority[authority]))
+	for request := range i.byAuthority[authority] {
+		requests = append(requests, request)
+	}
+	return requests
+}
