@@ -174,3 +174,9 @@ func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, reco
 	}
 	return err
 }
+
+// IsLedger reports whether a Secret of ours holds the keys of an authority, and not
+// a shard of its serials.
+func IsLedger(object client.Object) bool {
+	return object.GetLabels()[intent.KeyLedger] == ledgerKeys
+}

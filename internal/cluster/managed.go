@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/intent"
+)
+
+// ManagedGateway is the stored Gateway under a key, and whether it was made for the
+// owner; nil if there is none.
+func (c *Cluster) ManagedGateway(ctx context.Context, key types.NamespacedName, owner intent.Owner) (*unstructured.Unstructured, bool, error) {
+	stored := &unstructured.Unstructured{}
+	stored.SetAPIVersion("networking.istio.io/v1")
+	stored.SetKind("Gateway")
+	if err := c.client.Get(ctx, key, stored); apierrors.IsNotFound(err) {
+		return nil, false, nil
+	} else if err != nil {
+		return nil, false, fmt.Errorf("reading Gateway %s: %w", key, err)
+	}
+	found, ours := OwnerOf(stored)
+	return stored, ours && stored.GetLabels()[intent.KeyManaged] == "true" && found.Same(owner), nil
+}
+
+// WriteGateway makes a managed Gateway as wanted: its spec in full, its labels and
+// annotations at least. One that was not made for the owner is left alone.
+func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner) (Outcome, *unstructured.Unstructured, error) {
+	object := &unstructured.Unstructured{Object: wanted}
+	key := client.ObjectKeyFromObject(object)
+	stored, ours, err := c.ManagedGateway(ctx, key, owner)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case stored == nil:
+		if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+			return "", nil, fmt.Errorf("creating Gateway %s: %w", key, err)
+		}
+		return Created, object, nil
+	case !ours:
+		return Foreign, stored, nil
+	}
+	updated := stored.DeepCopy()
+	updated.Object["spec"] = object.Object["spec"]
+	updated.SetAnnotations(carried(stored.GetAnnotations(), object.GetAnnotations()))
+	updated.SetLabels(merged(stored.GetLabels(), object.GetLabels()))
+	updated.SetOwnerReferences(object.GetOwnerReferences())
+	if apiequality.Semantic.DeepEqual(stored.Object, updated.Object) {
+		return Unchanged, stored, nil
+	}
+	if err := c.client.Update(ctx, updated, client.FieldOwner(FieldOwner)); err != nil {
+		return "", nil, fmt.Errorf("updating Gateway %s: %w", key, err)
+	}
+	return Updated, updated, nil
+}
+
+// DeleteGateway deletes a managed Gateway as it was read.
+func (c *Cluster) DeleteGateway(ctx context.Context, stored *unstructured.Unstructured) error {
+	uid, version := stored.GetUID(), stored.GetResourceVersion()
+	if err := c.client.Delete(ctx, stored, client.Preconditions{UID: &uid, ResourceVersion: &version}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Gateway %s: %w", client.ObjectKeyFromObject(stored), err)
+	}
+	return nil
+}
+
+// carried are the stored annotations with the wanted ones in place. A key of ours
+// that is no longer wanted goes; others' stay, DNS controllers write some.
+func carried(stored, wanted map[string]string) map[string]string {
+	kept := merged(stored, wanted)
+	for key := range intent.OurKeys(stored, nil) {
+		if _, asked := wanted[key]; !asked {
+			delete(kept, key)
+		}
+	}
+	return kept
+}
+
+func merged(stored, wanted map[string]string) map[string]string {
+	all := make(map[string]string, len(stored)+len(wanted))
+	for key, value := range stored {
+		all[key] = value
+	}
+	for key, value := range wanted {
+		all[key] = value
+	}
+	return all
+}

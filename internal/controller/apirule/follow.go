@@ -1,0 +1,121 @@
+package apirule
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/programming"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
+)
+
+// follow tells how the Gateway stands that an APIRule names. One that exists and is
+// not mutual any more is left for a managed one: the APIRule asked never to be
+// reachable without a certificate, its Gateway's owner did not.
+func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, gateway types.NamespacedName, now time.Time) (reconcile.Result, error) {
+	r.Interests.Forget(request)
+	stored, found := r.Programmer.Edge.Gateway(gateway)
+	if !found {
+		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonGatewayNotFound, fmt.Sprintf("Gateway %s does not exist yet", gateway), now)
+	}
+	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, &unstructured.Unstructured{Object: stored}), r.platform()).Intent()
+	weaker := asked && in.Mode() == intent.ModeMutual && theirs.Mode() == intent.ModeOptional
+	if !asked || weaker || len(mutate.Mutual(stored, theirs, r.Programmer.Capabilities())) > 0 {
+		moved, err := r.move(ctx, rule, v1alpha1.ReasonMovedToManagedGateway)
+		if err != nil || moved {
+			return again(err)
+		}
+		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf(
+			"Gateway %s is not mutual, and this APIRule cannot be moved to a managed one: annotate the Gateway with %s: %s", gateway, intent.KeyMode, in.Mode()), now)
+	}
+	last := &v1alpha1.MutualTLSEndpoint{}
+	key := types.NamespacedName{Namespace: gateway.Namespace, Name: intent.EndpointName(intent.KindGateway, gateway.Name)}
+	if err := r.Cluster.Client().Get(ctx, key, last); apierrors.IsNotFound(err) {
+		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonPending, fmt.Sprintf("Gateway %s is not programmed yet", gateway), now)
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading MutualTLSEndpoint %s: %w", key, err)
+	}
+	status := *last.Status.DeepCopy()
+	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{}, nil
+}
+
+// pending tells that an APIRule is asked for rightly and not served yet.
+func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time) error {
+	status := v1alpha1.MutualTLSEndpointStatus{Conditions: nil}
+	status.Conditions = append(status.Conditions,
+		condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported"),
+		condition.False(v1alpha1.ConditionProgrammed, reason, message),
+		condition.False(v1alpha1.ConditionReady, reason, message))
+	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now)
+}
+
+// move makes an APIRule name its managed Gateway, as the webhook would have; false
+// if it cannot have one.
+func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, reason string) (bool, error) {
+	without := rule.DeepCopy()
+	unstructured.RemoveNestedField(without.Object, "spec", "gateway")
+	d := mutate.APIRule(mutate.Request{Object: without.Object, Platform: r.platform(), Capabilities: r.Programmer.Capabilities()})
+	if d.Verdict != mutate.Patched {
+		return false, nil
+	}
+	// An add to an existing member replaces it (RFC 6902 section 4.1).
+	if err := r.Cluster.Patch(ctx, rule, d.Operations); err != nil {
+		return false, err
+	}
+	r.Recorder.Eventf(rule, nil, corev1.EventTypeWarning, reason, "MoveToManagedGateway", "%s", d.Warnings[0])
+	return true, nil
+}
+
+// release lets go of an APIRule that no longer asks. Its managed Gateway stays, and
+// stays served, as long as the APIRule names it.
+func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	managed, err := intent.ManagedGatewayName(rule.GetName())
+	if err != nil {
+		return reconcile.Result{}, endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
+	}
+	key := types.NamespacedName{Namespace: rule.GetNamespace(), Name: managed}
+	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
+	stored, ours, err := r.Cluster.ManagedGateway(ctx, key, owner)
+	if err != nil || !ours {
+		r.Interests.Forget(request)
+		if err == nil {
+			err = endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
+		}
+		return reconcile.Result{}, err
+	}
+	if namespace, name, named := mutate.GatewayOf(rule.Object); !named || namespace != key.Namespace || name != key.Name {
+		r.Interests.Forget(request)
+		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule); err != nil {
+			return reconcile.Result{}, err
+		}
+		return reconcile.Result{}, r.Cluster.DeleteGateway(ctx, stored)
+	}
+	in, ok := intent.Parse(programming.Described(intent.KindGateway, stored), r.platform()).Intent()
+	if !ok {
+		return reconcile.Result{}, nil
+	}
+	r.Interests.Add(in.Authority(), request)
+	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: stored.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
+	if err != nil || outcome.Waiting {
+		return again(err)
+	}
+	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
+		"the APIRule no longer asks for mutual TLS and still names the Gateway that was made for it: it is served until the APIRule names another"))
+	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, outcome.Status, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+}

@@ -1,0 +1,153 @@
+package apirule
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/programming"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
+)
+
+// Reconciler reconciles APIRules.
+type Reconciler struct {
+	// Cluster is where managed Gateways are.
+	Cluster *cluster.Cluster
+	// Programmer puts Secrets behind them.
+	Programmer *programming.Programmer
+	// Interests remember which authority each APIRule waits for.
+	Interests *programming.Interests
+	// Install are the platform's settings.
+	Install install.Settings
+	// Clock is read once in each pass.
+	Clock clock.PassiveClock
+	// Recorder takes one event for each pass that changed something.
+	Recorder events.EventRecorder
+}
+
+// Reconcile brings one APIRule and what is behind it to what it asks for.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	rule := NewObject()
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, rule); apierrors.IsNotFound(err) {
+		r.Interests.Forget(request)
+		return reconcile.Result{}, nil // what it owned is collected with it
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading APIRule %s: %w", request, err)
+	}
+	if rule.GetDeletionTimestamp() != nil {
+		return reconcile.Result{}, nil
+	}
+	answer := intent.Parse(programming.Described(intent.KindAPIRule, rule), r.platform())
+	switch answer.State() {
+	case intent.NotRequested, intent.Disabled:
+		return r.release(ctx, request, rule, now)
+	case intent.Invalid:
+		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalidAnnotations, answer.Errors().ToAggregate().Error(), now)
+	case intent.Requested:
+	}
+	in, _ := answer.Intent()
+	return r.place(ctx, request, rule, in, now)
+}
+
+func (r *Reconciler) platform() intent.Platform {
+	authority, _ := r.Install.DefaultAuthority()
+	return intent.Platform{TrustDomain: r.Install.TrustDomain(), DefaultAuthority: authority}
+}
+
+// place finds the Gateway of an APIRule: the managed one, or the one it names. One
+// that was stored while no webhook answered is repaired first.
+func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
+	managed, nameErr := intent.ManagedGatewayName(rule.GetName())
+	namespace, name, named := mutate.GatewayOf(rule.Object)
+	if named && (namespace != rule.GetNamespace() || name != managed) && (namespace != "kyma-system" || name != "kyma-gateway") {
+		return r.follow(ctx, request, rule, in, types.NamespacedName{Namespace: namespace, Name: name}, now)
+	}
+	if nameErr != nil {
+		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalid, nameErr.Error(), now)
+	}
+	if !named || name != managed {
+		if moved, err := r.move(ctx, rule, "Repaired"); err != nil || moved {
+			return again(err)
+		}
+	}
+	return r.serve(ctx, request, rule, in, now)
+}
+
+// serve keeps the managed Gateway and what is behind it.
+func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
+	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
+	wanted := mutate.ManagedGateway(rule.Object, in, r.Install.Ingresses()[0].Selector, r.copied(rule), owner, r.Programmer.Capabilities())
+	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner)
+	if err != nil {
+		return again(err)
+	}
+	if outcome == cluster.Foreign {
+		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonGatewayNotManaged, fmt.Sprintf(
+			"Gateway %s/%s exists and was not made for this APIRule: rename one of the two, or name a Gateway in spec.gateway", gateway.GetNamespace(), gateway.GetName()), now)
+	}
+	if outcome != cluster.Unchanged {
+		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
+	}
+	r.Interests.Add(in.Authority(), request)
+	programmed, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
+	if err != nil {
+		return again(err)
+	}
+	if programmed.Waiting {
+		return reconcile.Result{RequeueAfter: programming.AuthorityDelay}, nil
+	}
+	if programmed.Issued != "" {
+		r.Recorder.Eventf(rule, nil, corev1.EventTypeNormal, string(programmed.Issued), "IssueServerCertificate", "issued server certificate %s", programmed.Status.ServerCertificate.Serial)
+	}
+	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, programmed.Status, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: programming.Until(programmed.Next, now)}, nil
+}
+
+// copied are the annotations that the platform wants on managed Gateways, for DNS
+// and certificate controllers.
+func (r *Reconciler) copied(rule *unstructured.Unstructured) map[string]string {
+	copied := map[string]string{}
+	for key, value := range rule.GetAnnotations() {
+		if r.Install.CopyAnnotations().Match(key) {
+			copied[key] = value
+		}
+	}
+	return copied
+}
+
+// refuse tells why nothing is done for an APIRule.
+func (r *Reconciler) refuse(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time) error {
+	status := v1alpha1.MutualTLSEndpointStatus{}
+	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+		status.Conditions = append(status.Conditions, condition.False(kind, reason, message))
+	}
+	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now)
+}
+
+// again turns a lost race into another pass.
+func again(err error) (reconcile.Result, error) {
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// conflictDelay gives the cache the time to catch up.
+const conflictDelay = 100 * time.Millisecond

@@ -1,0 +1,136 @@
+package clientcertificate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/controller/authority"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// unsupported names the first field that asks for what this version does not do.
+func unsupported(spec v1alpha1.ClientCertificateSpec) string {
+	switch {
+	case spec.Revocation != nil:
+		return "spec.revocation is not supported by this version of Sallyport: the certificate stays valid until it ends; delete the ClientCertificate to end its renewal"
+	case spec.DeletionPolicy == v1alpha1.DeletionRevoke:
+		return "spec.deletionPolicy: Revoke is not supported by this version of Sallyport: use Retain"
+	case spec.Keystore != nil:
+		return "spec.keystore is not supported by this version of Sallyport: remove it, and use tls.crt and tls.key"
+	}
+	return ""
+}
+
+// leafSettings merge what the caller asks for with what its authority prescribes.
+func leafSettings(c *v1alpha1.ClientCertificate, spec v1alpha1.CertificateAuthoritySpec) (rotate.LeafSettings, error) {
+	settings := rotate.LeafSettings{
+		Lifetime:    spec.ClientCertificates.EffectiveLifetime(),
+		RenewBefore: spec.ClientCertificates.EffectiveRenewBefore(),
+		Object:      "ClientCertificate/" + c.Namespace + "/" + c.Name,
+	}
+	if c.Spec.Lifetime != nil {
+		settings.Lifetime = c.Spec.Lifetime.Duration
+	}
+	if longest := spec.ClientCertificates.EffectiveMaxLifetime(); settings.Lifetime > longest {
+		return settings, &issuer.Problem{Reason: v1alpha1.ReasonLifetimeTooLong, Lasting: true, Message: fmt.Sprintf(
+			"a lifetime of %s is asked for; the authority's clientCertificates.maxLifetime is %s", settings.Lifetime, longest)}
+	}
+	if tooLong := issuer.CheckLifetime(spec, settings.Lifetime); tooLong != "" {
+		return settings, &issuer.Problem{Reason: v1alpha1.ReasonLifetimeTooLong, Message: tooLong, Lasting: true}
+	}
+	var err error
+	settings.Algorithm, err = pki.ParseAlgorithm(string(spec.ClientCertificates.EffectiveKeyAlgorithm()))
+	return settings, err
+}
+
+// checkNames holds DNS names to what the authority allows this namespace, and to
+// one namespace at a time.
+func (r *Reconciler) checkNames(ctx context.Context, c *v1alpha1.ClientCertificate, ca *v1alpha1.CertificateAuthority) error {
+	if len(c.Spec.DNSNames) == 0 {
+		return nil
+	}
+	for _, name := range c.Spec.DNSNames {
+		if !slices.Contains(ca.Spec.ClientCertificates.AllowedNames, v1alpha1.AllowedName{Namespace: c.Namespace, Name: name}) {
+			return &issuer.Problem{Reason: v1alpha1.ReasonNameNotAllowed, Lasting: true, Message: fmt.Sprintf(
+				"DNS name %s is not in clientCertificates.allowedNames of CertificateAuthority %s/%s for namespace %s: its owner adds it there", name, ca.Namespace, ca.Name, c.Namespace)}
+		}
+	}
+	var others v1alpha1.ClientCertificateList
+	if err := r.Cluster.Client().List(ctx, &others, client.MatchingFields{authority.ByAuthority: client.ObjectKeyFromObject(ca).String()}); err != nil {
+		return fmt.Errorf("listing ClientCertificates of %s/%s: %w", ca.Namespace, ca.Name, err)
+	}
+	for i := range others.Items {
+		o := &others.Items[i]
+		if o.Namespace == c.Namespace || o.Status.Serial == "" {
+			continue
+		}
+		for _, name := range c.Spec.DNSNames {
+			if slices.Contains(o.Spec.DNSNames, name) {
+				return &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
+					"DNS name %s is held by ClientCertificate %s/%s under the same authority: two namespaces could call in each other's name", name, o.Namespace, o.Name)}
+			}
+		}
+	}
+	return nil
+}
+
+// byKey is the cache's index of ClientCertificates by the public key of their
+// certificate request.
+const byKey = "sallyport.csr-key"
+
+func keysOf(o client.Object) []string {
+	c, ok := o.(*v1alpha1.ClientCertificate)
+	if !ok || c.Spec.CSR == "" {
+		return nil
+	}
+	csr, err := pki.ParseCertificateRequest([]byte(c.Spec.CSR))
+	if err != nil {
+		return nil // told in its own status
+	}
+	id, err := csr.KeyID()
+	if err != nil {
+		return nil
+	}
+	return []string{id}
+}
+
+// checkKey refuses a key that an older ClientCertificate has: with one key in two
+// certificates, who holds it can call in both names.
+func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate, csr pki.CertificateRequest) error {
+	id, err := csr.KeyID()
+	if err != nil {
+		return err
+	}
+	var others v1alpha1.ClientCertificateList
+	if err := r.Cluster.Client().List(ctx, &others, client.MatchingFields{byKey: id}); err != nil {
+		return fmt.Errorf("listing ClientCertificates by key: %w", err)
+	}
+	for i := range others.Items {
+		o := &others.Items[i]
+		if o.UID != c.UID && o.Status.Serial != "" && c.Status.Serial == "" {
+			return &issuer.Problem{Reason: v1alpha1.ReasonInvalidCSR, Lasting: true, Message: "spec.csr: its key is certified for another ClientCertificate: make a new key for each caller"}
+		}
+	}
+	return nil
+}
+
+// denied turns a refusal by RBAC into a Problem whose message holds what would
+// allow it.
+func (r *Reconciler) denied(err error, namespace string) error {
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	return &issuer.Problem{Reason: v1alpha1.ReasonSecretAccessDenied, Lasting: true, Message: fmt.Sprintf(`the agent may not write Secrets in namespace %[1]s: use csr, add %[1]s to the chart's clientSecretNamespaces, or create
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: sallyport-client-secrets, namespace: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-client-secrets}
+subjects: [{kind: ServiceAccount, name: %[2]s, namespace: %[3]s}]`, namespace, r.ServiceAccount.Name, r.ServiceAccount.Namespace)}
+}

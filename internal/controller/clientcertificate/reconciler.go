@@ -1,0 +1,226 @@
+package clientcertificate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/authority"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Reconciler reconciles ClientCertificates.
+type Reconciler struct {
+	// Cluster is where Secrets and ledgers are.
+	Cluster *cluster.Cluster
+	// TrustDomain of the identities.
+	TrustDomain string
+	// ServiceAccount of the agent, for the RoleBinding that a message prints.
+	ServiceAccount types.NamespacedName
+	// Clock is read once in each pass.
+	Clock clock.PassiveClock
+	// Recorder takes one event for each pass that changed something.
+	Recorder events.EventRecorder
+}
+
+// healEvery is how often a caller's Secret is looked at: the agent has no right to
+// watch Secrets in the namespaces of callers.
+const healEvery = 10 * time.Minute
+
+// deniedDelay is how often a Secret is tried that the agent may not write.
+const deniedDelay = 15 * time.Second
+
+// conflictDelay gives the cache the time to catch up.
+const conflictDelay = 100 * time.Millisecond
+
+// Reconcile brings one ClientCertificate to what it asks for.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	certificate := &v1alpha1.ClientCertificate{}
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, certificate); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if certificate.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	found, err := r.pass(ctx, certificate, now)
+	var problem *issuer.Problem
+	if errors.As(err, &problem) {
+		found.problem = problem
+	} else if err != nil {
+		return again(err)
+	}
+	if err := r.writeStatus(ctx, certificate, found, now); err != nil {
+		return again(err)
+	}
+	return reconcile.Result{RequeueAfter: found.wait(certificate, now)}, nil
+}
+
+// found is what a pass found, for the status.
+type found struct {
+	identity string
+	chain    pki.Chain
+	settings rotate.LeafSettings
+	// next is when the certificate becomes due.
+	next    time.Time
+	problem *issuer.Problem
+}
+
+// wait is the time to the next look.
+func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration {
+	if f.problem != nil {
+		if f.problem.Reason == v1alpha1.ReasonSecretAccessDenied || f.problem.Reason == v1alpha1.ReasonForeignSecret {
+			return deniedDelay
+		}
+		return 0
+	}
+	var due time.Duration
+	if !f.next.IsZero() {
+		due = max(f.next.Sub(now), time.Millisecond)
+	}
+	if c.Spec.SecretName != "" && (due == 0 || due > healEvery) {
+		return healEvery
+	}
+	return due
+}
+
+// pass finds out what is due, makes it, and hands it out.
+func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, now time.Time) (found, error) {
+	f := found{identity: intent.ClientIdentity(r.TrustDomain, c.Namespace, c.Name)}
+	if unsupported := unsupported(c.Spec); unsupported != "" {
+		return f, &issuer.Problem{Reason: v1alpha1.ReasonNotSupported, Message: unsupported, Lasting: true}
+	}
+	is, err := issuer.Lookup(ctx, r.Cluster, authority.AuthorityOf(c), c.Namespace, issuer.ForClients, now)
+	if err != nil {
+		return f, err
+	}
+	if f.settings, err = leafSettings(c, is.Object.Spec); err != nil {
+		return f, err
+	}
+	if err := r.checkNames(ctx, c, is.Object); err != nil {
+		return f, err
+	}
+	names := rotate.ClientNames{CommonName: c.Name, Identity: f.identity, DNSNames: slices.Sorted(slices.Values(c.Spec.DNSNames))}
+	if c.Spec.CSR != "" {
+		return r.forRequest(ctx, c, f, is, names, now)
+	}
+	return r.intoSecret(ctx, c, f, is, names, now)
+}
+
+// forRequest issues for a caller that keeps its own key; the certificate goes into
+// the status.
+func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
+	csr, err := pki.ParseCertificateRequest([]byte(c.Spec.CSR))
+	if err != nil {
+		return f, &issuer.Problem{Reason: v1alpha1.ReasonInvalidCSR, Message: "spec.csr: " + err.Error(), Lasting: true}
+	}
+	if err := r.checkKey(ctx, c, csr); err != nil {
+		return f, err
+	}
+	var stored pki.Chain
+	if c.Status.Certificate != "" {
+		if stored, err = pki.ParseChain([]byte(c.Status.Certificate)); err != nil {
+			stored = pki.Chain{} // what somebody else wrote there is replaced
+		}
+	}
+	plan := rotate.PlanClientFor(stored, csr, names, f.settings, is.Active.Authority, now)
+	if !plan.Issue {
+		f.chain, f.next = stored, plan.Next
+		return f, nil
+	}
+	if f.chain, err = rotate.MaterializeClientFor(is.Active.Authority, is.Bundle, csr, names, f.settings, now); err != nil {
+		return f, err
+	}
+	return r.handOut(ctx, c, f, is, plan, now)
+}
+
+// intoSecret issues with a key made here; both go into a Secret.
+func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
+	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
+	stored, err := r.Cluster.LiveSecret(ctx, key)
+	if err != nil {
+		return f, r.denied(err, c.Namespace)
+	}
+	owner := intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
+	pair := storedPair(stored, owner)
+	plan := rotate.PlanClient(pair, names, f.settings, is.Active.Authority, now)
+	if plan.Issue {
+		if pair, err = rotate.MaterializeClient(is.Active.Authority, is.Bundle, names, f.settings, now); err != nil {
+			return f, err
+		}
+	}
+	f.chain, f.next = pair.Chain(), plan.Next
+	if plan.Issue {
+		if f, err = r.handOut(ctx, c, f, is, plan, now); err != nil {
+			return f, err
+		}
+	}
+	outcome, _, err := r.Cluster.WriteSecret(ctx, cluster.WantedSecret{
+		Key: key, Type: corev1.SecretTypeTLS, Owner: owner,
+		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()},
+	}, stored)
+	if err != nil {
+		return f, r.denied(err, c.Namespace)
+	}
+	if outcome == cluster.Foreign {
+		return found{identity: f.identity}, &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
+			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
+	}
+	return f, nil
+}
+
+// handOut writes the serial number down: nobody may hold a certificate that cannot
+// be revoked because nobody knows of it.
+func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, now time.Time) (found, error) {
+	uid, err := r.Cluster.NamespaceUID(ctx, c.Namespace)
+	if err != nil {
+		return f, err
+	}
+	leaf := f.chain.Leaf()
+	record := rotate.IssuedSerial{Serial: leaf.Serial(), NotAfter: leaf.NotAfter(), Generation: is.Active.ID, Caller: string(uid) + "/" + c.Name}
+	if err := r.Cluster.RecordSerial(ctx, is.Record, record, now); err != nil {
+		return f, err
+	}
+	f.next = rotate.RenewalTime(leaf, f.settings)
+	r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, string(plan.Reason), "IssueClientCertificate", "issued client certificate %s", leaf.Serial())
+	return f, nil
+}
+
+// storedPair is what a Secret of this caller holds; zero if it holds nothing that
+// can be used.
+func storedPair(stored *corev1.Secret, owner intent.Owner) pki.Pair {
+	if stored == nil {
+		return pki.Pair{}
+	}
+	if of, ours := cluster.OwnerOf(stored); !ours || !of.Same(owner) {
+		return pki.Pair{}
+	}
+	pair, err := pki.ParsePair(stored.Data[corev1.TLSCertKey], stored.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return pki.Pair{} // replaced: it could not have worked for the caller
+	}
+	return pair
+}
+
+// again turns a lost race into another pass.
+func again(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
