@@ -75,3 +75,41 @@ func checkAnswer(t *testing.T, body []byte, response admissionv1.AdmissionRespon
 		t.Errorf("patch %s does not apply: %v", response.Patch, err)
 	}
 }
+
+// FuzzObject sends proper reviews of objects whose metadata and spec are any JSON.
+func FuzzObject(f *testing.F) {
+	for _, review := range []parts{gatewayReview(), apiRuleReview("v2")} {
+		spec, _ := review.object()["spec"].(parts)
+		annotations, _ := review.metadata()["annotations"].(parts)
+		f.Add(review.object()["kind"] == "APIRule", annotations.encode(f), spec.encode(f), spec.encode(f))
+		f.Add(review.object()["kind"] == "APIRule", annotations.encode(f), spec.encode(f), "")
+	}
+	f.Add(false, `{"mtls.sallyport.dev/mode":"optional","mtls.sallyport.dev/allowed-clients":"client/a"}`, `{"servers":[{"port":{"number":443,"protocol":"TLS"},"tls":{"mode":"SIMPLE"},"hosts":["*"]}]}`, `null`)
+	f.Add(true, `null`, `{"gateway":"a/b","host":"x","rules":[{"request":{"headers":{"x":"y"}}}]}`, `{}`)
+	endpoint, _ := newTestEndpoint(f)
+	f.Fuzz(func(t *testing.T, rule bool, annotations, spec, old string) {
+		review := gatewayReview()
+		if rule {
+			review = apiRuleReview("v2")
+		}
+		if !json.Valid([]byte(annotations)) || !json.Valid([]byte(spec)) {
+			return
+		}
+		if json.Valid([]byte(old)) {
+			before := parts{"metadata": review.metadata(), "spec": json.RawMessage(old)}
+			before["apiVersion"], before["kind"] = review.object()["apiVersion"], review.object()["kind"]
+			review.request()["operation"], review.request()["oldObject"] = "UPDATE", before
+		}
+		review.object()["metadata"] = parts{"name": review.metadata()["name"], "namespace": "shop", "annotations": json.RawMessage(annotations)}
+		review.object()["spec"] = json.RawMessage(spec)
+		body := []byte(review.encode(t))
+		w := post(t, endpoint, bytes.NewReader(body))
+		switch w.Code {
+		case http.StatusOK:
+			checkAnswer(t, body, responseIn(t, w))
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge: // nested too deep, a key twice, too many values
+		default:
+			t.Fatalf("status %d: %s", w.Code, w.Body)
+		}
+	})
+}
