@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"reflect"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -139,30 +140,52 @@ func (x *Index) sharingOld(ref types.NamespacedName) []types.NamespacedName {
 
 // SetService stores a Service of an ingress namespace.
 func (x *Index) SetService(s Service) {
-	x.changeTopology(func() { x.services[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s })
+	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	x.changeTopology(func() bool {
+		stored, ok := x.services[key]
+		x.services[key] = s
+		return !ok || !reflect.DeepEqual(stored, s)
+	})
 }
 
 // DeleteService forgets a Service.
 func (x *Index) DeleteService(ref types.NamespacedName) {
-	x.changeTopology(func() { delete(x.services, ref) })
+	x.changeTopology(func() bool {
+		_, ok := x.services[ref]
+		delete(x.services, ref)
+		return ok
+	})
 }
 
 // SetPod stores a pod of an ingress namespace.
 func (x *Index) SetPod(p Pod) {
-	x.changeTopology(func() { x.pods[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p })
+	key := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+	x.changeTopology(func() bool {
+		stored, ok := x.pods[key]
+		x.pods[key] = p
+		return !ok || !reflect.DeepEqual(stored, p)
+	})
 }
 
 // DeletePod forgets a pod.
 func (x *Index) DeletePod(ref types.NamespacedName) {
-	x.changeTopology(func() { delete(x.pods, ref) })
+	x.changeTopology(func() bool {
+		_, ok := x.pods[ref]
+		delete(x.pods, ref)
+		return ok
+	})
 }
 
-func (x *Index) changeTopology(change func()) {
+// changeTopology notes a change, unless it changes nothing that is known of pods and
+// Services: their status is written all the time.
+func (x *Index) changeTopology(change func() bool) {
 	x.mu.Lock()
-	change()
-	x.topologyStale = true
+	changed := change()
+	x.topologyStale = x.topologyStale || changed
 	x.mu.Unlock()
-	x.notify(Change{})
+	if changed {
+		x.notify(Change{})
+	}
 }
 
 // Names reports whether any stored Gateway refers to this Secret, as a server's
@@ -183,4 +206,15 @@ func (x *Index) Names(secret string) bool {
 		}
 	}
 	return false
+}
+
+// Gateways are all that are stored, in no order.
+func (x *Index) Gateways() []types.NamespacedName {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	refs := make([]types.NamespacedName, 0, len(x.objects))
+	for ref := range x.objects {
+		refs = append(refs, ref)
+	}
+	return refs
 }

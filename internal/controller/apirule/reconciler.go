@@ -31,6 +31,8 @@ type Reconciler struct {
 	Programmer *programming.Programmer
 	// Interests remember which authority each APIRule waits for.
 	Interests *programming.Interests
+	// Changes tell of Gateways that something else touched.
+	Changes *programming.Changes
 	// Install are the platform's settings.
 	Install install.Settings
 	// Clock is read once in each pass.

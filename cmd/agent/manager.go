@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/capability"
+	"sallyport.dev/sallyport/internal/ingress"
+)
+
+// leaseName is the lease that the leader holds.
+const leaseName = "sallyport-agent"
+
+// shutdownTimeout bounds how long a pass that is under way may hold up the lease.
+const shutdownTimeout = 10 * time.Second
+
+// newManager wires everything. It waits for the CRD of Istio's Gateways, without
+// which there is nothing to do.
+func newManager(ctx context.Context, config Config, c clock.WithTicker) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering kinds: %w", err)
+		}
+	}
+	o := config.options
+	timeout := shutdownTimeout
+	mgr, err := ctrl.NewManager(config.cluster, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions(config),
+		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.HealthAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.LeaseDuration,
+		RenewDeadline:                 &o.RenewDeadline,
+		RetryPeriod:                   &o.RetryPeriod,
+		GracefulShutdownTimeout:       &timeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating manager: %w", err)
+	}
+	capabilities := capability.NewSource(mgr.GetAPIReader(), c, func(err error) {
+		if err != nil {
+			mgr.GetLogger().Error(err, "reading the Gateway CRD")
+		}
+	})
+	if err := awaitGateways(ctx, capabilities, c); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(capabilities); err != nil {
+		return nil, fmt.Errorf("adding the reader of the Gateway CRD: %w", err)
+	}
+	if err := addControllers(ctx, mgr, config, capabilities, c); err != nil {
+		return nil, err
+	}
+	return mgr, addChecks(mgr)
+}
+
+// gatewayRetry is how often the CRD is looked for until it is there.
+const gatewayRetry = 2 * time.Second
+
+func awaitGateways(ctx context.Context, capabilities *capability.Source, c clock.WithTicker) error {
+	for capabilities.Read(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the CRD of Istio's Gateways: %w", context.Cause(ctx))
+		case <-c.After(gatewayRetry):
+		}
+	}
+	return nil
+}
+
+func addChecks(mgr manager.Manager) error {
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return fmt.Errorf("adding health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return fmt.Errorf("adding readiness check: %w", err)
+	}
+	return nil
+}
+
+// cacheOptions cut the cache down to what is ours or is needed: Secrets with our
+// label in our own and the ingress namespaces, Pods and Services there, and of
+// Namespaces the labels.
+func cacheOptions(config Config) cache.Options {
+	ingresses := config.settings.Ingresses()
+	objects := ingress.PodsAndServices(ingresses)
+	for object, of := range objects {
+		if _, ok := object.(*corev1.Pod); ok {
+			of.Namespaces[config.options.Namespace] = cache.Config{}
+			objects[object] = of
+		}
+	}
+	objects[&corev1.Secret{}] = cache.ByObject{Namespaces: secretNamespaces(config), Label: managed()}
+	return cache.Options{ByObject: objects, DefaultTransform: cache.TransformStripManagedFields()}
+}
+
+func secretNamespaces(config Config) map[string]cache.Config {
+	namespaces := map[string]cache.Config{config.options.Namespace: {}}
+	for _, namespace := range config.settings.IngressNamespaces() {
+		namespaces[namespace] = cache.Config{}
+	}
+	return namespaces
+}

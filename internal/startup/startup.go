@@ -1,0 +1,98 @@
+package startup
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"sallyport.dev/sallyport/internal/install"
+)
+
+// CheckAddress says why an address cannot be listened on, nil if it can. The name
+// is the flag's.
+func CheckAddress(name, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%s %q must be <host>:<port>, or :<port> for all interfaces", name, address)
+	}
+	return nil
+}
+
+// Level reads the value of --log-level.
+func Level(name string) (slog.Level, error) {
+	switch name {
+	case "info":
+		return slog.LevelInfo, nil
+	case "debug":
+		return slog.LevelDebug, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("--log-level %q must be info, debug or error", name)
+}
+
+// Settings reads the file that --config names.
+func Settings(path string) (install.Settings, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return install.Settings{}, fmt.Errorf("reading --config: %w", err)
+	}
+	settings, err := install.Parse(data)
+	if err != nil {
+		return install.Settings{}, fmt.Errorf("reading --config %s: %w", path, err)
+	}
+	return settings, nil
+}
+
+// Cluster is the way to the API server: the kubeconfig, or without one the pod's
+// own ServiceAccount. The API server's priority and fairness limits what we ask,
+// not the client.
+func Cluster(kubeconfig, userAgent string) (*rest.Config, error) {
+	config, err := connection(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return rest.AddUserAgent(config, userAgent), nil
+}
+
+func connection(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("finding the API server (not in a cluster? give --kubeconfig): %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// Build is what the Go toolchain stamped into the binary.
+type Build struct {
+	// Version of the module, Revision of the source, and GoVersion of the toolchain;
+	// "unknown" where nothing was stamped.
+	Version, Revision, GoVersion string
+}
+
+// ReadBuild reads the stamps.
+func ReadBuild() Build {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Build{Version: "unknown", Revision: "unknown", GoVersion: "unknown"}
+	}
+	b := Build{Version: info.Main.Version, Revision: "unknown", GoVersion: info.GoVersion}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			b.Revision = setting.Value
+		}
+	}
+	return b
+}
