@@ -28,20 +28,18 @@ func NewBundle(entries []BundleEntry, now time.Time) (Bundle, error) {
 	if len(entries) == 0 || len(entries) > maxBundle {
 		return Bundle{}, fmt.Errorf("making bundle: found %d CAs, expected 1 to %d", len(entries), maxBundle)
 	}
-	for i, entry := range entries {
+	for _, entry := range entries {
 		if err := entry.check(now); err != nil {
 			return Bundle{}, fmt.Errorf("making bundle: %w", err)
 		}
 		if entry.CRL.IsZero() != entries[0].CRL.IsZero() {
 			return Bundle{}, errors.New("making bundle: some CAs have a CRL and some have none; gateways would refuse every caller of those without")
 		}
-		for _, earlier := range entries[:i] {
-			if earlier.CA.Equal(entry.CA) {
-				return Bundle{}, fmt.Errorf("making bundle: CA %q is in it twice", entry.CA.parsed.Subject.CommonName)
-			}
-		}
 	}
 	bundle := Bundle{entries: entries}
+	if err := distinct(bundle.Certificates()); err != nil {
+		return Bundle{}, fmt.Errorf("making bundle: %w", err)
+	}
 	if size := len(bundle.CertificatesPEM()); size > maxBundlePEM {
 		return Bundle{}, fmt.Errorf("making bundle: the CAs take %d bytes, at most %d fit", size, maxBundlePEM)
 	}
@@ -67,12 +65,43 @@ func (e BundleEntry) check(now time.Time) error {
 	return e.CRL.freshFor(e.CA, now)
 }
 
+// distinct says why a bundle cannot hold all of the CAs, nil if it can.
+func distinct(cas []Certificate) error {
+	for i, ca := range cas {
+		for _, earlier := range cas[:i] {
+			if err := ca.besides(earlier); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// besides says why a bundle cannot hold both CAs, nil if it can.
+func (c Certificate) besides(other Certificate) error {
+	name := c.parsed.Subject.CommonName
+	switch {
+	case c.Equal(other):
+		return fmt.Errorf("CA %q is in it twice", name)
+	case !bytes.Equal(c.parsed.RawSubject, other.parsed.RawSubject) || !bytes.Equal(c.parsed.SubjectKeyId, other.parsed.SubjectKeyId):
+		return nil
+	case !bytes.Equal(c.parsed.RawSubjectPublicKeyInfo, other.parsed.RawSubjectPublicKeyInfo):
+		// Nothing then says whose a certificate or a CRL is, short of trying.
+		return fmt.Errorf("two CAs %q have the same subject key identifier and different keys (RFC 5280 section 4.2.1.2)", name)
+	}
+	return nil
+}
+
 // ParseBundle reads CAs and their CRLs in PEM, as a CA Secret holds them, and
 // judges them at now. Without CRLs, crls is empty. A CRL that belongs to no CA of
 // the bundle is an error.
 func ParseBundle(cas, crls []byte, now time.Time) (Bundle, error) {
 	certificates, err := ParseCertificates(cas)
 	if err != nil {
+		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
+	}
+	// First, because it bounds how many signatures the search below checks.
+	if err := distinct(certificates); err != nil {
 		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
 	}
 	var lists []CRL
