@@ -136,7 +136,10 @@ func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifeti
 	if err != nil {
 		return Chain{}, err
 	}
-	return chain, chain.verify([]Certificate{a.certificate}, names.ExtKeyUsage[0], now)
+	if err := chain.verify([]Certificate{a.certificate}, names.ExtKeyUsage[0], now); err != nil {
+		return Chain{}, err
+	}
+	return chain, nil
 }
 
 // chainFor is the leaf, and the CA itself unless it is a root: peers have roots.

@@ -42,9 +42,8 @@ func strongEnough(c *x509.Certificate) error {
 	if len(c.UnhandledCriticalExtensions) > 0 {
 		return fmt.Errorf("critical extension %s is not understood (RFC 5280 section 4.2)", c.UnhandledCriticalExtensions[0])
 	}
-	switch c.SignatureAlgorithm {
-	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1, x509.DSAWithSHA256, x509.UnknownSignatureAlgorithm:
-		return fmt.Errorf("signature algorithm is %s, expected SHA-256 or stronger", c.SignatureAlgorithm)
+	if err := strongSignature(c.SignatureAlgorithm); err != nil {
+		return err
 	}
 	switch key := c.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -59,6 +58,14 @@ func strongEnough(c *x509.Certificate) error {
 	case ed25519.PublicKey:
 	default:
 		return fmt.Errorf("key is a %T, expected RSA, ECDSA or Ed25519", c.PublicKey)
+	}
+	return nil
+}
+
+func strongSignature(a x509.SignatureAlgorithm) error {
+	switch a {
+	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1, x509.DSAWithSHA256, x509.UnknownSignatureAlgorithm:
+		return fmt.Errorf("signature algorithm is %s, expected SHA-256 or stronger", a)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"math/big"
 	"time"
@@ -67,7 +69,10 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 	if err != nil {
 		return CRL{}, err
 	}
-	return crl, crl.freshFor(a.certificate, now)
+	if err := crl.freshFor(a.certificate, now); err != nil {
+		return CRL{}, fmt.Errorf("signing CRL: %w", err)
+	}
+	return crl, nil
 }
 
 // ParseCRLs reads one CRL or more in PEM, in their order.
@@ -93,10 +98,12 @@ func newCRL(der []byte) (CRL, error) {
 	if parsed.Number == nil || parsed.Number.Sign() < 0 || len(parsed.Number.Bytes()) > maxCRLNumberOctets {
 		return CRL{}, fmt.Errorf("reading CRL: number is %v, expected one of at most %d octets (RFC 5280 section 5.2.3)", parsed.Number, maxCRLNumberOctets)
 	}
-	for _, extension := range parsed.Extensions {
-		if extension.Critical {
-			return CRL{}, fmt.Errorf("reading CRL %s: critical extension %s is not understood (RFC 5280 section 5.2)", parsed.Number, extension.Id)
-		}
+	// crypto/x509 checks signatures of CRLs over SHA-1 too.
+	if err := strongSignature(parsed.SignatureAlgorithm); err != nil {
+		return CRL{}, fmt.Errorf("reading CRL %s: %w", parsed.Number, err)
+	}
+	if id := firstCritical(parsed.Extensions); id != nil {
+		return CRL{}, fmt.Errorf("reading CRL %s: critical extension %s is not understood (RFC 5280 section 5.2)", parsed.Number, id)
 	}
 	crl := CRL{parsed: parsed, revoked: make(map[Serial]struct{}, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der)}
 	for _, entry := range parsed.RevokedCertificateEntries {
@@ -104,9 +111,22 @@ func newCRL(der []byte) (CRL, error) {
 		if err != nil {
 			return CRL{}, fmt.Errorf("reading CRL %s: %w", parsed.Number, err)
 		}
+		// Such an entry may be about the certificate of another CA.
+		if id := firstCritical(entry.Extensions); id != nil {
+			return CRL{}, fmt.Errorf("reading CRL %s: entry %s: critical extension %s is not understood (RFC 5280 section 5.3)", parsed.Number, serial, id)
+		}
 		crl.revoked[serial] = struct{}{}
 	}
 	return crl, nil
+}
+
+func firstCritical(extensions []pkix.Extension) asn1.ObjectIdentifier {
+	for _, extension := range extensions {
+		if extension.Critical {
+			return extension.Id
+		}
+	}
+	return nil
 }
 
 // IsZero reports whether there is no CRL.
