@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -18,6 +19,9 @@ const maxGatewayName = 240
 
 // CheckGatewayName says why a Gateway's Secrets cannot be named, nil if they can.
 func CheckGatewayName(namespace, name string) error {
+	if name == "" {
+		return errors.New("the Gateway has no name yet (metadata.generateName), and its Secrets are named after it: give it one in metadata.name")
+	}
 	if n := len(namespace) + 1 + len(name); n > maxGatewayName {
 		return fmt.Errorf("namespace and name of the Gateway have %d characters together, at most %d leave room for the names of its Secrets: choose a shorter name", n, maxGatewayName)
 	}
@@ -44,6 +48,9 @@ const managedSuffix = "-mtls"
 
 // ManagedGatewayName is the Gateway that is made for an APIRule, in its namespace.
 func ManagedGatewayName(apirule string) (string, error) {
+	if apirule == "" {
+		return "", errors.New("the APIRule has no name yet (metadata.generateName), and its Gateway is named after it: give it one in metadata.name, or name a Gateway in spec.gateway")
+	}
 	if len(apirule) > maxManagedAPIRule || strings.Contains(apirule, ".") {
 		return "", fmt.Errorf("an APIRule whose name has a dot or more than %d characters cannot have a managed Gateway: name a Gateway in spec.gateway", maxManagedAPIRule)
 	}

@@ -45,8 +45,9 @@ const (
 	ReasonAgentOnly Reason = "AgentOnly"
 	// ReasonOperatorOwned says that another operator owns the object.
 	ReasonOperatorOwned Reason = "OperatorOwned"
-	// ReasonName says that the object's name leaves no room for the names made of it.
-	ReasonName Reason = "NameTooLong"
+	// ReasonName says that no names can be made of the object's: it is too long, has a
+	// dot, or is not known yet.
+	ReasonName Reason = "NameNotUsable"
 	// ReasonNotMutual says that the spec contradicts what is asked for.
 	ReasonNotMutual Reason = "NotMutual"
 	// ReasonHostConflict says that an older Gateway holds a host that is added.

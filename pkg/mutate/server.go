@@ -222,7 +222,7 @@ func (p *patch) inject(s server, wanted *settings, c Capabilities) {
 	credential := s.credential(wanted)
 	write(wanted.mode, "mode")
 	write(credential, "credentialName")
-	if c.CACertCredentialName {
+	if c.CACertCredentialName || text(s.tls["caCertCredentialName"]) != "" { // what is there must not name another's
 		write(intent.CASecretFor(credential), "caCertCredentialName")
 	}
 	write(wanted.minTLS, "minProtocolVersion")
