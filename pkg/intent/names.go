@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Suffixes of the names of Secrets. Istio reads a name that ends in -cacert as a
@@ -16,6 +18,23 @@ const (
 // maxGatewayName is the longest <namespace>.<name> that leaves room for the
 // suffixes in the 253 bytes of an object's name.
 const maxGatewayName = 240
+
+// CheckName says why nothing can be named after an object that opts in, nil if
+// everything can. With generateName an object has no name yet when it is admitted.
+func CheckName(kind Kind, namespace, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("metadata.name is empty: Secrets and a MutualTLSEndpoint are named after the %s, and with generateName its name is not known at admission; write a name", kind)
+	case len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsDNS1123Label(namespace)) > 0:
+		return fmt.Errorf("%.64q is not the namespace and name of an object that can be stored", namespace+"/"+name)
+	case kind == KindGateway:
+		return CheckGatewayName(namespace, name)
+	case len(EndpointName(kind, name)) > validation.DNS1123SubdomainMaxLength:
+		return fmt.Errorf("the name of the %s has %d characters, at most %d leave room for the name of its MutualTLSEndpoint: choose a shorter name",
+			kind, len(name), validation.DNS1123SubdomainMaxLength-len(EndpointName(kind, "")))
+	}
+	return nil
+}
 
 // CheckGatewayName says why a Gateway's Secrets cannot be named, nil if they can.
 func CheckGatewayName(namespace, name string) error {

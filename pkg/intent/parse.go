@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -62,12 +63,13 @@ func keysOf(kind Kind) []string {
 	return keys
 }
 
-// keyErrors finds annotations of ours that mean nothing on this kind of object.
-// The agent's KeyOwner is known: who may write it is not a question of grammar.
-// maxKeyErrors bounds how many unknown keys are explained, of annotations and of labels. The API server takes
-// 256 KiB of annotations, which is thousands of keys; a person needs the first few.
+// maxKeyErrors bounds how many unknown keys are explained, of annotations and of
+// labels. The API server takes 256 KiB of annotations, which is thousands of keys; a
+// person needs the first few.
 const maxKeyErrors = 16
 
+// keyErrors finds annotations of ours that mean nothing on this kind of object.
+// The agent's KeyOwner is known: who may write it is not a question of grammar.
 func keyErrors(o Object) field.ErrorList {
 	var errs field.ErrorList
 	known := keysOf(o.Kind)
@@ -210,9 +212,20 @@ func isOurs(key string) bool {
 	return len(key) >= len(Prefix) && strings.EqualFold(key[:len(Prefix)], Prefix)
 }
 
-func annotation(key string) *field.Path { return field.NewPath("metadata", "annotations").Key(key) }
+func annotation(key string) *field.Path { return keyPath("annotations", key) }
 
-func label(key string) *field.Path { return field.NewPath("metadata", "labels").Key(key) }
+func label(key string) *field.Path { return keyPath("labels", key) }
+
+// keyPath is the path of a key. A key that nobody knows is its author's invention, and a
+// path is not quoted by whoever prints it: the name part of a key is any text until
+// the API server's validation, which comes after us.
+func keyPath(of, key string) *field.Path {
+	key = shown(key)
+	if quoted := strconv.QuoteToASCII(key); quoted != `"`+key+`"` {
+		key = quoted
+	}
+	return field.NewPath("metadata", of).Key(key)
+}
 
 // maxShown bounds how much of a value an error repeats, in bytes.
 const maxShown = 64
@@ -224,3 +237,10 @@ func shown(value string) string {
 	}
 	return strings.ToValidUTF8(value[:maxShown], "") + "..."
 }
+
+// originVersion marks errors about what a later version does.
+const originVersion = "version"
+
+// NotInThisVersion reports whether an error is about something that is well-formed
+// and documented, and that this version does not do.
+func NotInThisVersion(err *field.Error) bool { return err.Origin == originVersion }

@@ -54,7 +54,7 @@ func parseAuthorities(value, namespace string) (types.NamespacedName, *field.Err
 		}
 	}
 	if len(names) > 1 {
-		return types.NamespacedName{}, field.Invalid(at, shown(value), "more than one authority is not supported by this version: name one")
+		return types.NamespacedName{}, field.Invalid(at, shown(value), "more than one authority is not supported by this version: name one").WithOrigin(originVersion)
 	}
 	return first, nil
 }
@@ -64,14 +64,14 @@ func parseServerCertificate(value string) *field.Error {
 	case "issued":
 		return nil
 	case "provided":
-		return field.Invalid(annotation(KeyServerCertificate), value, "is not supported by this version: leave it out, and the server certificate is issued")
+		return field.Invalid(annotation(KeyServerCertificate), value, "is not supported by this version: leave it out, and the server certificate is issued").WithOrigin(originVersion)
 	}
 	return field.NotSupported(annotation(KeyServerCertificate), shown(value), []string{"issued", "provided"})
 }
 
 func parseServerCredentialName(value string) *field.Error {
 	return field.Invalid(annotation(KeyServerCredentialName), shown(value),
-		fmt.Sprintf("goes with %s: provided, which is not supported by this version: leave it out, and the server certificate is issued", KeyServerCertificate))
+		fmt.Sprintf("goes with %s: provided, which is not supported by this version: leave it out, and the server certificate is issued", KeyServerCertificate)).WithOrigin(originVersion)
 }
 
 func parseMinTLS(value string) (TLSVersion, *field.Error) {
@@ -164,7 +164,7 @@ func parseAllowedClients(value string, o Object, p Platform) ([]string, *field.E
 // so only exact names are taken.
 func subjectAltName(at *field.Path, client, namespace, trustDomain string) (string, *field.Error) {
 	if name, ok := strings.CutPrefix(client, "client/"); ok {
-		if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		if len(name) > validation.DNS1123LabelMaxLength || len(validation.IsDNS1123Subdomain(name)) > 0 {
 			return "", field.Invalid(at, shown(client), "must be client/<name of a ClientCertificate>")
 		}
 		return ClientIdentity(trustDomain, namespace, name), nil
