@@ -146,7 +146,7 @@ func (x *indexes) start(ctx context.Context) error {
 		if err == nil {
 			return x.await(ctx, delivered)
 		}
-		if said != err.Error() {
+		if said != err.Error() && ctx.Err() == nil {
 			said = err.Error()
 			x.log.Error(err, "waiting for the API server and the CRDs of Istio")
 		}

@@ -55,6 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	log := logr.FromSlogHandler(handler)
 	klog.SetLogger(log)
 	ctrl.SetLogger(log)
+	log.Info("starting", "namespace", options.Namespace, "version", build().Version, "ingresses", len(config.settings.Ingresses()))
 	w, err := newWebhook(ctx, config, clock.RealClock{}, handler)
 	if err == nil {
 		err = w.serve(ctx)

@@ -36,7 +36,9 @@ type running struct {
 	pair   string
 	client *http.Client
 	stop   context.CancelFunc
-	ended  chan error
+	// ended is closed when the webhook has stopped, with err.
+	ended chan struct{}
+	err   error
 }
 
 func start(t *testing.T, change func(*Options)) *running {
@@ -65,10 +67,10 @@ func start(t *testing.T, change func(*Options)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{webhook: w, api: api, pair: options.ServingCertificates, stop: stop, ended: make(chan error, 1)}
+	r := &running{webhook: w, api: api, pair: options.ServingCertificates, stop: stop, ended: make(chan struct{})}
 	r.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	go func() { r.ended <- w.serve(ctx) }()
-	t.Cleanup(stop)
+	go func() { defer close(r.ended); r.err = w.serve(ctx) }()
+	t.Cleanup(func() { stop(); <-r.ended })
 	return r
 }
 
@@ -226,9 +228,9 @@ func TestAWebhookFromItsStartToItsEnd(t *testing.T) {
 		t.Errorf("no answer while the API server may still ask: %s", patch)
 	}
 	select {
-	case err := <-r.ended:
-		if err != nil {
-			t.Error(err)
+	case <-r.ended:
+		if r.err != nil {
+			t.Error(r.err)
 		}
 	case <-time.After(patience):
 		t.Fatal("it does not stop")
@@ -262,6 +264,52 @@ func TestEachListenerServesItsPathsOnly(t *testing.T) {
 				t.Errorf("%s answers %s with %d, expected %d", listener.name, path, status, want)
 			}
 		}
+	}
+}
+
+func TestTheAPIServersProtocolIsSpoken(t *testing.T) {
+	r := start(t, nil)
+	r.mount(t)
+	r.ready(t, http.StatusServiceUnavailable, "indexes")
+	used, ok := r.client.Transport.(*http.Transport)
+	if !ok {
+		t.Fatalf("transport is a %T", r.client.Transport)
+	}
+	transport := used.Clone()
+	transport.ForceAttemptHTTP2, transport.DisableKeepAlives = true, false
+	r.client.Transport = transport
+	defer transport.CloseIdleConnections()
+	response, err := r.client.Post("https://"+r.reviews.listener.Addr().String()+"/mutate", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.ProtoMajor != 2 || response.StatusCode != http.StatusBadRequest {
+		t.Errorf("%s %s, expected HTTP/2 and 400", response.Proto, response.Status)
+	}
+	if state := response.TLS; state.Version != tls.VersionTLS13 || state.DidResume {
+		t.Errorf("TLS version %x, resumed %v", state.Version, state.DidResume)
+	}
+}
+
+func TestABodyThatTricklesIsNotWaitedFor(t *testing.T) {
+	r := start(t, nil)
+	r.mount(t)
+	r.ready(t, http.StatusServiceUnavailable, "indexes")
+	body, stalled := io.Pipe()
+	defer stalled.Close()
+	go func() { _, _ = stalled.Write([]byte("{")) }()
+	began := time.Now()
+	response, err := r.client.Post("https://"+r.reviews.listener.Addr().String()+"/mutate", "application/json", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("%s after %s, expected 408", response.Status, time.Since(began))
+	}
+	if _, metrics := r.get(t, r.metrics, "/metrics"); !strings.Contains(metrics, `sallyport_admission_reviews_total{kind="other",reason="Interrupted",verdict="Refused"} 1`) {
+		t.Error("it was not counted")
 	}
 }
 
