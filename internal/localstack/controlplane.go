@@ -2,16 +2,22 @@ package localstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Deadlines are far above what a machine needs (etcd 0.2 s, the API server 3 s on two
@@ -118,12 +124,26 @@ func (s *Stack) administrate(c credentials, port int) error {
 		// Tests are allowed to be faster than the 5 requests a second of the default.
 		QPS: 1000, Burst: 2000,
 	}
-	var err error
-	if s.kube, err = kubernetes.NewForConfig(s.config); err != nil {
+	if err := s.connect(); err != nil {
 		return fmt.Errorf("making a client of the API server: %w", err)
 	}
 	user := &clientcmdapi.AuthInfo{ClientCertificateData: c.adminCertificate, ClientKeyData: c.adminKey}
 	return writeKubeconfig(s.Kubeconfig(), s.config, user)
+}
+
+// connect makes the administrator's clients; none of them asks anything yet.
+func (s *Stack) connect() (err error) {
+	if s.kube, err = kubernetes.NewForConfig(s.config); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	// A logger of its own: without one the client complains, half a minute later and with
+	// a stack trace, that the process has set none.
+	s.client, err = client.New(s.config, client.Options{Scheme: scheme, Log: klog.Background()})
+	return err
 }
 
 func (s *Stack) apiServerReady(ctx context.Context, p *Process) error {

@@ -95,7 +95,7 @@ func (p *progress) report(what string, started time.Time, outcome, end string) {
 		start = "\r\x1b[K"
 	}
 	elapsed := ""
-	if spent := p.clock.Since(started).Round(time.Second); spent > 0 || outcome != "" {
+	if spent := p.clock.Since(started).Round(100 * time.Millisecond); spent > 0 || outcome != "" {
 		elapsed = " " + spent.String()
 	}
 	if outcome != "" {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -28,8 +29,9 @@ type Stack struct {
 	kube   kubernetes.Interface
 	client client.Client
 
-	istiod   istiodPorts
-	gateways []Gateway
+	istioCRDs func() ([]*unstructured.Unstructured, error)
+	istiod    istiodPorts
+	gateways  []Gateway
 
 	mu sync.Mutex
 	// unwatch takes back that the end of Start's context stops the stack.
@@ -88,6 +90,8 @@ func newStack(o Options) (*Stack, error) {
 
 // start is the order of things; each step needs the one before it.
 func (s *Stack) start(ctx context.Context, replicas int) error {
+	s.istioCRDs = sync.OnceValues(func() ([]*unstructured.Unstructured, error) { return readCRDs(s.binaries.IstioCRDs) })
+	go s.istioCRDs() // while the API server starts
 	steps := []struct {
 		what string
 		do   func(context.Context) error
@@ -121,7 +125,8 @@ func (s *Stack) Kubeconfig() string { return s.path("kubeconfig") }
 // request, at level Metadata.
 func (s *Stack) AuditLog() string { return s.path("audit.log") }
 
-// Client is the administrator's client for objects of any kind.
+// Client is the administrator's client for objects of any kind; typed are the kinds of
+// Kubernetes itself and CustomResourceDefinitions.
 func (s *Stack) Client() client.Client { return s.client }
 
 func (s *Stack) path(name string) string { return filepath.Join(s.directory, name) }

@@ -107,7 +107,7 @@ const stopHead = `#!/bin/sh
 # Stops the local stack of this directory.
 end() {
   case "$(ps -o args= -p "$2" 2>/dev/null)" in
-    "$3"*) kill "-$1" -- "-$2" 2>/dev/null ;;
+    "$3"*) kill -s "$1" -- "-$2" 2>/dev/null ;;
   esac
 }
 `
@@ -126,6 +126,7 @@ func stopScript(processes []*Process, directory string, temporary bool) string {
 	if temporary {
 		fmt.Fprintf(&script, "rm -rf %s\n", shellQuote(filepath.Clean(directory)))
 	}
+	script.WriteString("exit 0\n")
 	return script.String()
 }
 

@@ -15,6 +15,7 @@ import (
 // SIGKILL or of the out-of-memory killer. A parent-death signal would not do: it is
 // bound to one thread of ours, reaches only the child and not the Envoy below it, and
 // Linux alone has it. "release" is how a stack is left running.
+// dash knows "--" only after "-s".
 const watchdogScript = `
 groups=" "
 while read -r what group; do
@@ -24,7 +25,7 @@ while read -r what group; do
     release) exit 0 ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 exit 0
 `
 
