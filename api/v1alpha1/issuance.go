@@ -57,7 +57,7 @@ type ServerCertificateSettings struct {
 }
 
 // ClientCertificateSettings says how certificates of callers are issued.
-// +kubebuilder:validation:XValidation:rule="duration(self.lifetime) <= duration(self.maxLifetime)",messageExpression="'lifetime ' + self.lifetime + ' is longer than maxLifetime ' + self.maxLifetime",fieldPath=".lifetime"
+// +kubebuilder:validation:XValidation:rule="!has(self.lifetime) || !has(self.maxLifetime) || duration(self.lifetime) <= duration(self.maxLifetime)",messageExpression="'lifetime ' + self.lifetime + ' is longer than maxLifetime ' + self.maxLifetime",fieldPath=".lifetime"
 type ClientCertificateSettings struct {
 	// lifetime of a client certificate, unless the ClientCertificate asks for another. Default: 2160h.
 	// +optional

@@ -74,7 +74,7 @@ const (
 )
 
 // AllowedNamespaces is a set of namespaces.
-// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="selector goes with from: Selector, and only with it"
+// +kubebuilder:validation:XValidation:rule="(has(self.from) && self.from == 'Selector') == has(self.selector)",message="selector goes with from: Selector, and only with it"
 type AllowedNamespaces struct {
 	// from says how the namespaces are chosen. Default: Same.
 	// +optional
