@@ -6,3 +6,12 @@ SHELL := bash
 .PHONY: help
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## Run all tests, after building the local stack (minutes, once).
+	go run ./test/cmd/stackbuild
+	go test -race -timeout 40m ./...
+
+.PHONY: clean-cache
+clean-cache: ## Remove the binaries of the local stack.
+	go run ./test/cmd/stackbuild -clean

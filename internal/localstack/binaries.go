@@ -29,7 +29,7 @@ type tool struct {
 	// pkg is the main package to build, empty for what is not built by Go.
 	pkg     string
 	ldflags string
-	// about says how long an uncached build takes on two cores.
+	// about says how long an uncached build takes.
 	about string
 	// files are the files the cache directory has to hold.
 	files []string
@@ -64,13 +64,13 @@ func goPins() []string { return []string{"go.mod", "go.sum", filepath.Join("tool
 func tools() []tool {
 	istio := filepath.Join("test", "stack", "istio")
 	return []tool{
-		{name: nameEnvoy, module: filepath.Join("test", "stack", "envoy"), pins: []string{requirements}, about: "half a minute", files: []string{nameEnvoy}},
-		goTool(nameHttpbin, "httpbin", "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin", stripped, "10 s"),
-		goTool(nameEtcd, "etcd", "go.etcd.io/etcd/server/v3", stripped, "half a minute"),
-		{name: nameIstioFiles, module: istio, pins: goPins(), about: "a minute when Istio has to be downloaded", files: []string{fileCRDs, fileBootstrap}},
-		goTool(nameAgent, "istio", "istio.io/istio/pilot/cmd/pilot-agent", stripped, "2 min"),
-		goTool(nameDiscovery, "istio", "istio.io/istio/pilot/cmd/pilot-discovery", stripped, "4 min"),
-		goTool(nameAPIServer, "controlplane", "k8s.io/kubernetes/cmd/kube-apiserver", stripped+kubernetesVersion, "5 min"),
+		{name: nameEnvoy, module: filepath.Join("test", "stack", "envoy"), pins: []string{requirements}, about: "half a minute to download", files: []string{nameEnvoy}},
+		goTool(nameHttpbin, "httpbin", "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin", stripped, "about 10 s on two cores"),
+		goTool(nameEtcd, "etcd", "go.etcd.io/etcd/server/v3", stripped, "about half a minute on two cores"),
+		{name: nameIstioFiles, module: istio, pins: goPins(), about: "a minute when Istio's module has to be downloaded", files: []string{fileCRDs, fileBootstrap}},
+		goTool(nameAgent, "istio", "istio.io/istio/pilot/cmd/pilot-agent", stripped, "about 2 min on two cores"),
+		goTool(nameDiscovery, "istio", "istio.io/istio/pilot/cmd/pilot-discovery", stripped, "about 4 min on two cores"),
+		goTool(nameAPIServer, "controlplane", "k8s.io/kubernetes/cmd/kube-apiserver", stripped+kubernetesVersion, "about 5 min on two cores"),
 	}
 }
 

@@ -99,7 +99,7 @@ func (b *builder) ensure(ctx context.Context, t tool) (string, error) {
 	if complete(dir, t) { // built by whoever held the lock
 		return dir, nil
 	}
-	done := b.progress.step(fmt.Sprintf("building %s (about %s on two cores)", t.name, t.about))
+	done := b.progress.step(fmt.Sprintf("building %s (%s)", t.name, t.about))
 	err = b.fill(ctx, dir, t)
 	done(err)
 	if err != nil {

@@ -128,3 +128,23 @@ func flock(fd, how int) error {
 
 // release gives the lock up; closing the file is what does it.
 func (l *fileLock) release() { l.file.Close() }
+
+// CleanCache removes what Build has made, and nothing else that lies in the directory.
+func CleanCache() error {
+	dir, err := CacheDirectory()
+	if err != nil {
+		return err
+	}
+	for _, t := range tools() {
+		paths, err := filepath.Glob(filepath.Join(dir, t.name+"-*"))
+		if err != nil {
+			return fmt.Errorf("cleaning the cache: %w", err)
+		}
+		for _, path := range paths {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("cleaning the cache: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -15,7 +15,7 @@ const pollInterval = 50 * time.Millisecond
 // until asks again until the answer is nil, a process it depends on ends, or time is
 // up; the error says what was waited for, the last answer, and how the log ends.
 func until(ctx context.Context, c clock.WithTicker, limit time.Duration, what string, p *Process, ready func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := c.NewTicker(pollInterval)
 	defer ticker.Stop()
@@ -24,22 +24,31 @@ func until(ctx context.Context, c clock.WithTicker, limit time.Duration, what st
 		ended = p.Done()
 	}
 	for {
-		last := ready(ctx)
+		last := ready(limited)
 		if last == nil {
 			return nil
 		}
 		select {
 		case <-ticker.C():
 		case <-ended:
-			return fmt.Errorf("waiting for %s: %w", what, p.Err())
-		case <-ctx.Done():
-			return waited(what, limit, p, last)
+			return interrupted(ctx, what, p.Err())
+		case <-limited.Done():
+			return interrupted(ctx, what, overdue(limit, p, last))
 		}
 	}
 }
 
-func waited(what string, limit time.Duration, p *Process, last error) error {
-	err := fmt.Errorf("waiting for %s, at most %s: %w", what, limit, last)
+// interrupted blames the end of the caller's context where there is one: a stack that
+// is told to stop ends its processes, and no log explains that.
+func interrupted(ctx context.Context, what string, cause error) error {
+	if ctx.Err() != nil {
+		cause = context.Cause(ctx)
+	}
+	return fmt.Errorf("waiting for %s: %w", what, cause)
+}
+
+func overdue(limit time.Duration, p *Process, last error) error {
+	err := fmt.Errorf("not within %s: %w", limit, last)
 	if p != nil {
 		err = fmt.Errorf("%w\nlast lines of %s:\n%s", err, p.Log(), tail(p.Log(), tailLines))
 	}

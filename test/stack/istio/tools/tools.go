@@ -4,6 +4,6 @@
 package tools
 
 import (
-	_ "istio.io/istio/pilot/cmd/pilot-discovery"
 	_ "istio.io/istio/pilot/cmd/pilot-agent"
+	_ "istio.io/istio/pilot/cmd/pilot-discovery"
 )
