@@ -17,8 +17,10 @@ import (
 	"sallyport.dev/sallyport/internal/controller/authority"
 	"sallyport.dev/sallyport/internal/controller/clientcertificate"
 	"sallyport.dev/sallyport/internal/controller/gateway"
+	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
@@ -67,6 +69,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, config Config, cap
 			Cluster: store, TrustDomain: config.settings.TrustDomain(), Clock: c, Recorder: recorder,
 			ServiceAccount: types.NamespacedName{Namespace: config.options.Namespace, Name: serviceAccount},
 		},
+		&servingcertificate.Reconciler{Cluster: store, Lifetimes: servingcertificate.DefaultLifetimes(), Dial: probe.ServedLeaf, Clock: c, Recorder: recorder},
 		&gateway.Reconciler{Cluster: store, Programmer: programmer, Interests: programming.NewInterests(), Changes: changes, Install: config.settings, Clock: c, Recorder: recorder},
 	}
 	for _, controller := range add {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
@@ -19,6 +21,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/capability"
+	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/ingress"
 )
 
@@ -109,6 +112,9 @@ func cacheOptions(config Config) cache.Options {
 			of.Namespaces[config.options.Namespace] = cache.Config{}
 			objects[object] = of
 		}
+	}
+	objects[&admissionregistrationv1.MutatingWebhookConfiguration{}] = cache.ByObject{
+		Field: fields.OneTermEqualSelector("metadata.name", servingcertificate.ConfigurationName),
 	}
 	objects[&corev1.Secret{}] = cache.ByObject{Namespaces: secretNamespaces(config), Label: managed()}
 	return cache.Options{ByObject: objects, DefaultTransform: cache.TransformStripManagedFields()}

@@ -1,0 +1,115 @@
+package servingcertificate
+
+import (
+	"time"
+
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Lifetimes of what is kept here, and how long a new CA is trusted before it signs.
+type Lifetimes struct {
+	// CA is the life of a CA; it is replaced when half of it is over.
+	CA time.Duration
+	// Leaf is the life of the serving certificate; it is renewed when a third of it
+	// is left.
+	Leaf time.Duration
+	// Overlap is how long a new CA is in caBundle before a certificate of it replaces
+	// one that still works: every API server has to have read it.
+	Overlap time.Duration
+}
+
+// DefaultLifetimes are what an install runs with.
+func DefaultLifetimes() Lifetimes {
+	return Lifetimes{CA: 8760 * time.Hour, Leaf: 2160 * time.Hour, Overlap: time.Minute}
+}
+
+// Action is something that is due.
+type Action string
+
+// The actions, in the order in which they are ever taken.
+const (
+	// MakeCA makes a new CA and keeps the certificate of the one before.
+	MakeCA Action = "MakeCA"
+	// WriteBundle writes the CAs into caBundle.
+	WriteBundle Action = "WriteBundle"
+	// IssueLeaf issues a serving certificate.
+	IssueLeaf Action = "IssueLeaf"
+	// DropPrevious forgets the CA before: nobody serves a certificate of it.
+	DropPrevious Action = "DropPrevious"
+)
+
+// observed is what a pass found.
+type observed struct {
+	// current signs; zero if there is none that can be read.
+	current pki.Authority
+	// previous is trusted beside it; zero if there is none.
+	previous pki.Certificate
+	// serving is the stored pair; zero if there is none that can be read.
+	serving pki.Pair
+	// bundled is whether caBundle of every entry is exactly the wanted one.
+	bundled bool
+	// replicas is how many replicas of the webhook are ready, current how many of
+	// them serve the stored certificate.
+	replicas, updated int
+}
+
+// decision is what to do now: one action at most, so that each is seen to have
+// happened before the next depends on it.
+type decision struct {
+	Action Action
+	Reason rotate.Reason
+	// Next is when to look again if nothing changes.
+	Next time.Time
+}
+
+// decide is the whole order of things.
+func decide(o observed, l Lifetimes, names []string, object string, now time.Time) decision {
+	if o.current.IsZero() {
+		return decision{Action: MakeCA, Reason: rotate.ReasonMissing}
+	}
+	ca := o.current.Certificate()
+	replaceAt := ca.NotAfter().Add(-l.CA / 2)
+	if !now.Before(replaceAt) && o.previous.IsZero() {
+		return decision{Action: MakeCA, Reason: rotate.ReasonDue}
+	}
+	if !o.bundled {
+		return decision{Action: WriteBundle, Reason: rotate.ReasonIssuer}
+	}
+	plan := rotate.PlanServer(o.serving, names, LeafSettings(l, object), o.current, now)
+	if plan.Issue {
+		if start := o.mayIssue(l, now); start.After(now) {
+			return decision{Next: start}
+		}
+		return decision{Action: IssueLeaf, Reason: plan.Reason}
+	}
+	if !o.previous.IsZero() && (now.After(o.previous.NotAfter()) || (o.replicas > 0 && o.updated == o.replicas)) {
+		return decision{Action: DropPrevious, Reason: rotate.ReasonDue}
+	}
+	next := replaceAt
+	if !plan.Next.IsZero() && plan.Next.Before(next) {
+		next = plan.Next
+	}
+	if !o.previous.IsZero() {
+		next = now.Add(askAgain) // replicas take a while to read what was written
+	}
+	return decision{Next: next}
+}
+
+// askAgain is how often replicas are asked what they serve while two CAs overlap.
+const askAgain = time.Second
+
+// mayIssue is when the current CA may sign: at once if nothing that works is served,
+// else when it has been trusted for the overlap. Its life began a little before it
+// was made.
+func (o observed) mayIssue(l Lifetimes, now time.Time) time.Time {
+	if o.serving.IsZero() || o.previous.IsZero() || now.After(o.serving.Leaf().NotAfter()) || now.After(o.previous.NotAfter()) {
+		return now
+	}
+	return o.current.Certificate().NotBefore().Add(pki.Backdate(l.CA) + l.Overlap)
+}
+
+// LeafSettings are those of the serving certificate.
+func LeafSettings(l Lifetimes, object string) rotate.LeafSettings {
+	return rotate.LeafSettings{Lifetime: l.Leaf, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: object}
+}

@@ -1,0 +1,94 @@
+// Package e2e shows the whole product on real servers: what the chart renders, with
+// webhook and agent under the tokens of their ServiceAccounts, istiod and two Envoy
+// gateways. All tests share one stack; each works in a namespace of its own.
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"sallyport.dev/sallyport/internal/localstack"
+	"sallyport.dev/sallyport/internal/localstack/kyma"
+	"sallyport.dev/sallyport/internal/localstack/product"
+)
+
+// trustDomain is that of the install under test.
+const trustDomain = "example.com"
+
+// clientNamespaces are where the agent may write callers' Secrets.
+var clientNamespaces = []string{"tutorial", "callers"}
+
+// suite is what all tests share.
+type suite struct {
+	stack   *localstack.Stack
+	product *product.Product
+}
+
+var shared suite
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, m)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, m *testing.M) int {
+	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1})))
+	directory, err := os.MkdirTemp("", "sallyport-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	begun := time.Now()
+	if err := shared.start(ctx, directory); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf("stack and product ready after %s\n", time.Since(begun).Round(100*time.Millisecond))
+	code := m.Run()
+	shared.product.Stop()
+	if err := shared.stack.Stop(context.WithoutCancel(ctx)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if code == 0 {
+		_ = os.RemoveAll(directory)
+	} else {
+		fmt.Fprintln(os.Stderr, "logs are in", directory)
+	}
+	return code
+}
+
+func (s *suite) start(ctx context.Context, directory string) error {
+	var err error
+	if s.stack, err = localstack.Start(ctx, localstack.Options{Replicas: 2, Progress: os.Stderr, Directory: directory}); err != nil {
+		return err
+	}
+	if err := s.stack.ApplyYAML(ctx, kyma.CRD); err != nil {
+		return err
+	}
+	for _, namespace := range clientNamespaces {
+		if err := s.stack.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+namespace+"}}"); err != nil {
+			return err
+		}
+	}
+	go func() {
+		if err := kyma.Run(ctx, s.stack.Config()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
+	s.product, err = product.Install(ctx, s.stack, product.Options{TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr})
+	return err
+}
