@@ -109,7 +109,6 @@ func apiServerArguments(c credentials, etcd string, port int) []string {
 		// Endpoints refuse loopback addresses, and nobody asks for the kubernetes Service.
 		"--endpoint-reconciler-type=none",
 		"--allow-privileged=true",
-		// The default of 400 in flight stays; shutting down must not wait for watches.
 		"--shutdown-delay-duration=0s",
 	}
 }

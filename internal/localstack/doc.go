@@ -12,5 +12,5 @@
 // There is no controller manager: no garbage collection of owned objects, no
 // namespace deletion, no Deployments. It refuses to know what Sallyport is: charts,
 // webhooks and agents are the business of its callers. It needs a Unix (Linux, or
-// macOS on arm64, where 127.0.0.2 has to be added to lo0 for a second gateway).
+// macOS 15 on arm64, where 127.0.0.2 has to be added to lo0 for a second gateway).
 package localstack

