@@ -78,6 +78,20 @@ func TestStackServesMutualTLSAndLeavesNothingBehind(t *testing.T) {
 	}
 	t.Run("rights of a token", func(t *testing.T) { tokenIsReal(ctx, t, stack) })
 
+	t.Run("a gateway comes back", func(t *testing.T) {
+		crashed := stack.Gateway(1)
+		if err := crashed.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if status, err := ask(crashed, serverCA); err == nil {
+			t.Errorf("a killed gateway answers %d", status)
+		}
+		if err := crashed.Process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		served(t, crashed, serverCA, ca.leaf(t, "caller.example.com", x509.ExtKeyUsageClientAuth))
+	})
+
 	groups := processIDs(t, stack)
 	if err := stack.Stop(ctx); err != nil {
 		t.Fatal(err)
