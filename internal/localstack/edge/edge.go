@@ -95,8 +95,14 @@ func (c Caller) Call(ctx context.Context, address, serverName, host, path string
 
 func (c Caller) config(serverName string, a *Answer) *tls.Config {
 	return &tls.Config{
-		ServerName: serverName, MinVersion: tls.VersionTLS12, MaxVersion: c.MaxVersion,
-		Certificates: c.Certificates, RootCAs: c.Roots,
+		ServerName: serverName, MinVersion: tls.VersionTLS12, MaxVersion: c.MaxVersion, RootCAs: c.Roots,
+		// Left to itself, Go sends no certificate of a CA that the server did not name.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if len(c.Certificates) == 0 {
+				return &tls.Certificate{}, nil
+			}
+			return &c.Certificates[0], nil
+		},
 		InsecureSkipVerify: c.Roots == nil, //nolint:gosec // the caller asked to take any server
 		VerifyConnection: func(state tls.ConnectionState) error {
 			a.Served = state.PeerCertificates[0]

@@ -71,7 +71,7 @@ func TestCallTellsAResponseFromARefusal(t *testing.T) {
 		}{
 			"issued":  {[]tls.Certificate{client(t, own)}, "418 I'm a teapot"},
 			"none":    {nil, map[uint16]string{tls.VersionTLS12: "refused: tls: handshake failure", tls.VersionTLS13: "refused: tls: certificate required"}[version]},
-			"foreign": {[]tls.Certificate{client(t, foreign)}, "refused: tls: "},
+			"foreign": {[]tls.Certificate{client(t, foreign)}, "refused: tls: unknown certificate authority"},
 		} {
 			t.Run(tls.VersionName(version)+" "+name, func(t *testing.T) {
 				caller := edge.Caller{Certificates: test.certificates, Roots: roots, MaxVersion: version}
