@@ -12,6 +12,10 @@ test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
 	go test -race -timeout 40m ./...
 
+.PHONY: demo
+demo: ## Show the tutorial by one annotation on real servers; KEEP=1 leaves them running.
+	go run ./test/demo $(if $(KEEP),--keep)
+
 .PHONY: clean-cache
 clean-cache: ## Remove the binaries of the local stack.
 	go run ./test/cmd/stackbuild -clean

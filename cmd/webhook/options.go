@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/startup"
 )
 
 // Options are the flags as they were given.
@@ -87,68 +86,22 @@ func (o Options) config() (Config, error) {
 		errs = append(errs, fmt.Errorf("--shutdown-delay %s is negative", o.ShutdownDelay))
 	}
 	errs = append(errs,
-		checkAddress("--listen-address", o.ListenAddress),
-		checkAddress("--metrics-address", o.MetricsAddress),
-		checkAddress("--health-address", o.HealthAddress))
+		startup.CheckAddress("--listen-address", o.ListenAddress),
+		startup.CheckAddress("--metrics-address", o.MetricsAddress),
+		startup.CheckAddress("--health-address", o.HealthAddress))
 	var err error
-	c.level, err = level(o.LogLevel)
+	c.level, err = startup.Level(o.LogLevel)
 	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, err
 	}
-	if c.settings, err = readSettings(o.Settings); err != nil {
+	if c.settings, err = startup.Settings(o.Settings); err != nil {
 		return Config{}, err
 	}
-	if c.cluster, err = clusterConfig(o.Kubeconfig); err != nil {
+	if c.cluster, err = startup.Cluster(o.Kubeconfig, userAgent); err != nil {
 		return Config{}, err
 	}
 	return c, nil
-}
-
-func checkAddress(name, address string) error {
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("%s %q must be <host>:<port>, or :<port> for all interfaces", name, address)
-	}
-	return nil
-}
-
-func level(name string) (slog.Level, error) {
-	switch name {
-	case "info":
-		return slog.LevelInfo, nil
-	case "debug":
-		return slog.LevelDebug, nil
-	case "error":
-		return slog.LevelError, nil
-	}
-	return 0, fmt.Errorf("--log-level %q must be info, debug or error", name)
-}
-
-func readSettings(path string) (install.Settings, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return install.Settings{}, fmt.Errorf("reading --config: %w", err)
-	}
-	settings, err := install.Parse(data)
-	if err != nil {
-		return install.Settings{}, fmt.Errorf("reading --config %s: %w", path, err)
-	}
-	return settings, nil
-}
-
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		config, err := rest.InClusterConfig()
-		if err != nil {
-			return nil, fmt.Errorf("finding the API server (not in a cluster? give --kubeconfig): %w", err)
-		}
-		return rest.AddUserAgent(config, userAgent), nil
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
-	}
-	return rest.AddUserAgent(config, userAgent), nil
 }
 
 const userAgent = "sallyport-webhook"

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -73,26 +72,4 @@ func connection(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
 	}
 	return config, nil
-}
-
-// Build is what the Go toolchain stamped into the binary.
-type Build struct {
-	// Version of the module, Revision of the source, and GoVersion of the toolchain;
-	// "unknown" where nothing was stamped.
-	Version, Revision, GoVersion string
-}
-
-// ReadBuild reads the stamps.
-func ReadBuild() Build {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return Build{Version: "unknown", Revision: "unknown", GoVersion: "unknown"}
-	}
-	b := Build{Version: info.Main.Version, Revision: "unknown", GoVersion: info.GoVersion}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			b.Revision = setting.Value
-		}
-	}
-	return b
 }

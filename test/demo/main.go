@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = leaveBehind(ctx, stdout)
 	default:
 		err = show(ctx, stdout, *kept)
+		if *kept != "" && err == nil {
+			err = os.RemoveAll(*kept) // with the caller's key
+		}
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "demo: %v\n", err)
