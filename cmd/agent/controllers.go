@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"sallyport.dev/sallyport/internal/capability"
@@ -45,6 +46,11 @@ func addControllers(ctx context.Context, mgr manager.Manager, config Config, cap
 		if err := index(); err != nil {
 			return err
 		}
+	}
+	// Asked for by name now and then: an informer that starts with the first question
+	// would hold the first certificate up.
+	if _, err := mgr.GetCache().GetInformer(ctx, cluster.NewNamespaceObject(), cache.BlockUntilSynced(false)); err != nil {
+		return fmt.Errorf("watching Namespaces: %w", err)
 	}
 	edge := ingress.NewIndex(config.settings.Ingresses())
 	changes := programming.NewChanges(edge)

@@ -47,10 +47,16 @@ func (c *Cluster) NamespaceUID(ctx context.Context, name string) (types.UID, err
 	return namespace.UID, nil
 }
 
-// NamespaceMetadata is the labels and the UID of a Namespace.
-func (c *Cluster) NamespaceMetadata(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+// NewNamespaceObject is an empty Namespace, in the form in which they are watched.
+func NewNamespaceObject() *metav1.PartialObjectMetadata {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
+}
+
+// NamespaceMetadata is the labels and the UID of a Namespace.
+func (c *Cluster) NamespaceMetadata(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	namespace := NewNamespaceObject()
 	if err := c.client.Get(ctx, client.ObjectKey{Name: name}, namespace); err != nil {
 		return nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}

@@ -65,7 +65,8 @@ func ForClients(s v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences 
 	return s.AllowedClients
 }
 
-// Lookup finds an authority for somebody in a namespace. The error is a *Problem if
+// Lookup finds an authority for somebody in a namespace. With an error the Issuer has
+// at most the Object, if there is one that is allowed and supported. The error is a *Problem if
 // the authority cannot issue for him now, and anything else if that could not be
 // found out.
 func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, namespace string, use Use, now time.Time) (Issuer, error) {
@@ -103,7 +104,7 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 	}
 	active, ok := stored.Ledger.Active()
 	if !ok {
-		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
+		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
 	}
 	bundle, err := stored.Ledger.Bundle(authority.Spec.RevocationMode() == v1alpha1.RevocationCRL, now)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,7 +21,7 @@ func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
 	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Next: m.next}
 	if !m.pair.IsZero() {
 		leaf := m.pair.Leaf()
-		renewal := metav1.NewTime(rotate.RenewalTime(leaf, f.settings))
+		renewal := metav1.NewTime(rotate.RenewalTime(leaf, f.settings).Truncate(time.Second)) // as it is stored
 		o.Status.ServerCertificate = &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), NotAfter: metav1.NewTime(leaf.NotAfter()), RenewalTime: &renewal}
 	}
 	notAfter := metav1.NewTime(f.issuer.Active.Authority.Certificate().NotAfter())

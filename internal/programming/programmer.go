@@ -122,6 +122,10 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 		f.waiting = true
 		return f, p.makeAuthority(ctx, t.Intent.Authority())
 	}
+	if problem != nil && !problem.Lasting && f.issuer.Object != nil && now.Sub(f.issuer.Object.CreationTimestamp.Time) < newAuthority {
+		f.waiting = true // its key is being made: telling so would cost two writes and last for milliseconds
+		return f, nil
+	}
 	if err != nil {
 		return f, err
 	}
@@ -166,6 +170,9 @@ func OwnerOf(gateway map[string]any) intent.Owner {
 	u := unstructured.Unstructured{Object: gateway}
 	return intent.Owner{Kind: string(intent.KindGateway), Namespace: u.GetNamespace(), Name: u.GetName(), UID: string(u.GetUID())}
 }
+
+// newAuthority is how long an authority counts as just made.
+const newAuthority = 3 * time.Second
 
 // makeAuthority makes the authority that a namespace gets by itself. It carries no
 // mark of ours: from now on it is the team's own.
