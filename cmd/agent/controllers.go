@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/authority"
 	"sallyport.dev/sallyport/internal/controller/clientcertificate"
 	"sallyport.dev/sallyport/internal/controller/gateway"
+	"sallyport.dev/sallyport/internal/controller/policy"
 	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
@@ -76,6 +77,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, config Config, cap
 			ServiceAccount: types.NamespacedName{Namespace: config.options.Namespace, Name: serviceAccount},
 		},
 		&servingcertificate.Reconciler{Cluster: store, Lifetimes: servingcertificate.DefaultLifetimes(), Dial: probe.ServedLeaf, Clock: c, Recorder: recorder},
+		&policy.Reconciler{Client: mgr.GetClient(), Clock: c},
 		&gateway.Reconciler{Cluster: store, Programmer: programmer, Interests: programming.NewInterests(), Changes: changes, Install: config.settings, Clock: c, Recorder: recorder},
 	}
 	for _, controller := range add {

@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// What this version does not do is refused with a condition or a denial that says
+// so, never ignored.
+func TestWhatIsNotSupportedIsSaid(t *testing.T) {
+	const ns = "unsupported"
+	namespace(t, ns)
+	tests := map[string]struct{ kind, name, manifest, want string }{
+		"a brought CA": {"CertificateAuthority", "brought", `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: brought, namespace: unsupported}
+spec: {source: {type: Secret, secret: {name: corporate}}, revocation: {mode: CRL}}
+`, "NotSupported: spec.source.type: Secret is not supported by this version"},
+		"a requested rotation": {"CertificateAuthority", "rotating", `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: rotating, namespace: unsupported}
+spec: {source: {type: SelfSigned}, rotation: {rotateAfter: "2026-01-01T00:00:00Z"}}
+`, "NotSupported: spec.rotation.rotateAfter is not supported by this version"},
+		"a revocation": {"ClientCertificate", "revoked", `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: ClientCertificate
+metadata: {name: revoked, namespace: unsupported}
+spec: {authorityRef: {name: default}, secretName: revoked, revocation: {reason: KeyCompromise}}
+`, "NotSupported: spec.revocation is not supported by this version"},
+		"a policy": {"MutualTLSPolicy", "everywhere", `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: MutualTLSPolicy
+metadata: {name: everywhere}
+spec: {action: Deny, require: {mode: Mutual}}
+`, "NotSupported: this version of Sallyport does not enforce policies"},
+		"a namespace without the right to write Secrets": {"ClientCertificate", "unbound", `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: own, namespace: unsupported}
+spec: {source: {type: SelfSigned}}
+---
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: ClientCertificate
+metadata: {name: unbound, namespace: unsupported}
+spec: {authorityRef: {name: own}, secretName: unbound}
+`, "SecretAccessDenied: the agent may not write Secrets in namespace unsupported"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			apply(t, test.manifest)
+			object := &unstructured.Unstructured{}
+			object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+			object.SetKind(test.kind)
+			key := client.ObjectKey{Name: test.name}
+			if test.kind != "MutualTLSPolicy" {
+				key.Namespace = ns
+			}
+			eventually(t, test.want, func(ctx context.Context) error {
+				if err := shared.stack.Client().Get(ctx, key, object); err != nil {
+					return err
+				}
+				found := notReady(object)
+				if !strings.HasPrefix(found, test.want) {
+					return fmt.Errorf("found %q", found)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// notReady is the reason and the message of an object that is not Ready.
+func notReady(object *unstructured.Unstructured) string {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, c := range conditions {
+		if condition, _ := c.(map[string]any); condition["type"] == "Ready" && condition["status"] == "False" {
+			return fmt.Sprintf("%s: %s", condition["reason"], condition["message"])
+		}
+	}
+	return ""
+}
+
+// Denials come from the webhook, through the API server, with what to do.
+func TestDenialsReachThePerson(t *testing.T) {
+	const ns = "denied"
+	namespace(t, ns)
+	tests := map[string]struct{ manifest, want string }{
+		"a misspelt value": {
+			strings.Replace(gatewayYAML("v1", ns, "edge", "a.denied.example.com"), "mutual", "Mutual", 1),
+			`metadata.annotations[mtls.sallyport.dev/mode]: Unsupported value: "Mutual": supported values: "mutual", "optional", "disabled"`,
+		},
+		"a server without TLS": {
+			strings.Replace(gatewayYAML("v1", ns, "edge", "a.denied.example.com"), "protocol: HTTPS", "protocol: HTTP", 1),
+			"spec.servers[0].port.protocol: found \"HTTP\", expected HTTPS or TLS",
+		},
+		"a provided certificate": {
+			gatewayYAML("v1", ns, "edge", "a.denied.example.com", "mtls.sallyport.dev/server-certificate: provided"),
+			"is not supported by this version",
+		},
+		"an APIRule on a Gateway of its own operator": {
+			ruleYAML("v2", ns, "orders", "b.denied.example.com", annotated, "externalGateway: denied/x"), "spec.externalGateway",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := shared.stack.ApplyYAML(t.Context(), test.manifest)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the API server answers %v, expected %q", err, test.want)
+			}
+		})
+	}
+}
