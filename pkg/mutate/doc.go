@@ -9,7 +9,7 @@
 //
 // A value that the user set is accepted if it fits and denied with the reason if it
 // does not, never overwritten. A value that was written for what the predecessor
-// asked for follows what is asked for now.
+// asked for follows what is asked for at present.
 //
 // The package refuses to know certificates, clients, clocks and metrics.
 package mutate

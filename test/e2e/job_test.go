@@ -76,7 +76,7 @@ func TestTutorial(t *testing.T) {
 	ready(t, "MutualTLSEndpoint", ns, "gateway-kyma-mtls-gateway")
 	ready(t, "MutualTLSEndpoint", ns, "apirule-httpbin-mtls")
 	ready(t, "CertificateAuthority", ns, "default")
-	threeAnswers(t, friend, "httpbin.mtls.example.com")
+	checkThreeAnswers(t, friend, "httpbin.mtls.example.com")
 }
 
 func TestGatewayOfEachVersion(t *testing.T) {
@@ -87,7 +87,7 @@ func TestGatewayOfEachVersion(t *testing.T) {
 			apply(t, gatewayYAML(version, ns, "edge", host))
 			apply(t, routeYAML(ns, "edge", host))
 			ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
-			threeAnswers(t, byRequest(t, ns, "caller", "default"), host)
+			checkThreeAnswers(t, byRequest(t, ns, "caller", "default"), host)
 		})
 	}
 }
@@ -99,7 +99,7 @@ func TestAPIRuleOfEachVersionWithNothingButTheAnnotation(t *testing.T) {
 			namespace(t, ns)
 			apply(t, ruleYAML(version, ns, "orders", host, annotated, ""))
 			ready(t, "MutualTLSEndpoint", ns, "apirule-orders")
-			threeAnswers(t, byRequest(t, ns, "caller", "default"), host)
+			checkThreeAnswers(t, byRequest(t, ns, "caller", "default"), host)
 			if gateway, _, _ := unstructured.NestedString(stored(t, "gateway.kyma-project.io/v2", "APIRule", ns, "orders"), "spec", "gateway"); gateway != ns+"/orders-mtls" {
 				t.Errorf("spec.gateway is %q", gateway)
 			}
@@ -113,7 +113,7 @@ func TestAPIRuleV1beta1LeavesTheDefaultGateway(t *testing.T) {
 	namespace(t, ns)
 	apply(t, ruleYAML("v1beta1", ns, "orders", host, annotated, "gateway: kyma-gateway.kyma-system.svc.cluster.local"))
 	ready(t, "MutualTLSEndpoint", ns, "apirule-orders")
-	threeAnswers(t, byRequest(t, ns, "caller", "default"), host)
+	checkThreeAnswers(t, byRequest(t, ns, "caller", "default"), host)
 }
 
 func TestGatewayAndAPIRuleInDifferentNamespaces(t *testing.T) {
@@ -124,7 +124,7 @@ func TestGatewayAndAPIRuleInDifferentNamespaces(t *testing.T) {
 	ready(t, "MutualTLSEndpoint", "edges", "gateway-edge")
 	apply(t, ruleYAML("v2", "teams", "far", host, annotated, "gateway: edges/edge"))
 	ready(t, "MutualTLSEndpoint", "teams", "apirule-far")
-	threeAnswers(t, byRequest(t, "edges", "caller", "default"), host)
+	checkThreeAnswers(t, byRequest(t, "edges", "caller", "default"), host)
 }
 
 func TestNamespaceThatOptsIn(t *testing.T) {
@@ -136,8 +136,8 @@ func TestNamespaceThatOptsIn(t *testing.T) {
 	apply(t, ruleYAML("v2", ns, "orders", "rules."+host, "", ""))
 	ready(t, "MutualTLSEndpoint", ns, "apirule-orders")
 	friend := byRequest(t, ns, "caller", "default")
-	threeAnswers(t, friend, host)
-	threeAnswers(t, friend, "rules."+host)
+	checkThreeAnswers(t, friend, host)
+	checkThreeAnswers(t, friend, "rules."+host)
 }
 
 // eventuallyStamped applies a Gateway without any annotation, and finds the one that

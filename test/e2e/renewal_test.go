@@ -23,7 +23,7 @@ func TestServerCertificateIsRenewedWithoutARefusedCaller(t *testing.T) {
 	apply(t, routeYAML(ns, "edge", host))
 	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
 	friend := byRequest(t, ns, "caller", "default")
-	threeAnswers(t, friend, host)
+	checkThreeAnswers(t, friend, host)
 	first := storedLeaf(t, "renewal.edge.mtls")
 
 	refused, calls := callAllTheTime(t, friend, host, func() bool {
@@ -70,8 +70,8 @@ func callAllTheTime(t *testing.T, friend edge.Caller, host string, happened func
 	deadline := time.Now().Add(90 * time.Second)
 	end := deadline
 	gateways := shared.stack.Gateways()
-	for now := range ticker.C {
-		if now.After(end) {
+	for instant := range ticker.C {
+		if instant.After(end) {
 			if end.Equal(deadline) {
 				t.Fatal("it did not happen")
 			}
@@ -82,7 +82,7 @@ func callAllTheTime(t *testing.T, friend edge.Caller, host string, happened func
 			refused = append(refused, fmt.Sprintf("%s: %s", gateway.Pod, a))
 		}
 		if calls++; calls%50 == 0 && end.Equal(deadline) && happened() {
-			end = now.Add(2 * time.Second)
+			end = instant.Add(2 * time.Second)
 		}
 	}
 	return refused, calls

@@ -135,9 +135,9 @@ func foreigner(t *testing.T) edge.Caller {
 	return edge.Caller{Certificates: []tls.Certificate{pair}}
 }
 
-// threeAnswers is the point of it all, on every gateway: the issued certificate
+// checkThreeAnswers is the point of it all, on every gateway: the issued certificate
 // reaches the workload, no certificate and a foreign one are refused by an alert.
-func threeAnswers(t *testing.T, friend edge.Caller, host string) {
+func checkThreeAnswers(t *testing.T, friend edge.Caller, host string) {
 	t.Helper()
 	strangers := map[string]edge.Caller{"no certificate": {Roots: friend.Roots}, "a foreign certificate": foreigner(t)}
 	for _, gateway := range shared.stack.Gateways() {
