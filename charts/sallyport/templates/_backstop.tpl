@@ -1,0 +1,84 @@
+{{/*
+The backstop: what the API server itself refuses, whoever is down. It judges the object that is about to be stored, after
+every webhook, on CREATE and UPDATE only, so that deletion and garbage collection never hang. An update that leaves spec
+and our keys unchanged passes always.
+
+The expressions below are shared by the policies of Gateways and APIRules.
+*/}}
+
+{{/* Annotations of the new and the old object, the mode that is in force, and whether the write is judged. */}}
+{{- define "sallyport.backstop.variables" -}}
+- name: annotations
+  expression: "has(object.metadata.annotations) ? object.metadata.annotations : {}"
+- name: oldAnnotations
+  expression: "oldObject != null && has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}"
+- name: labels
+  expression: "has(object.metadata.labels) ? object.metadata.labels : {}"
+- name: oldLabels
+  expression: "oldObject != null && has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}"
+- name: defaultMode
+  expression: "namespaceObject != null && has(namespaceObject.metadata.labels) && 'mtls.sallyport.dev/default-mode' in namespaceObject.metadata.labels ? namespaceObject.metadata.labels['mtls.sallyport.dev/default-mode'] : ''"
+# Whose word counts: the new object's, else the old one's, so that opting out and opening up are two writes.
+- name: asking
+  expression: "'mtls.sallyport.dev/mode' in variables.annotations ? variables.annotations : variables.oldAnnotations"
+- name: mode
+  expression: "'mtls.sallyport.dev/mode' in variables.asking ? variables.asking['mtls.sallyport.dev/mode'] : variables.defaultMode"
+- name: sameKeys
+  expression: >-
+    oldObject != null
+    && variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldAnnotations && variables.oldAnnotations[k] == variables.annotations[k]))
+    && variables.oldAnnotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in variables.annotations)
+    && variables.labels.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
+    && variables.oldLabels.all(k, !k.startsWith('mtls.sallyport.dev/') || k in variables.labels)
+- name: unchanged
+  expression: "variables.sameKeys && object.spec == oldObject.spec"
+- name: agent
+  expression: "request.userInfo.username == {{ include "sallyport.agentUser" . | squote }}"
+- name: judged
+  expression: "variables.mode in ['mutual', 'optional'] && !variables.unchanged"
+{{- end }}
+
+{{/* Metadata and everything but the expressions of one policy with its binding; called with dict "root" "name". */}}
+{{- define "sallyport.backstop.binding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "sallyport.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* The closed grammar; called with dict "root" "kind" "keys" (of that kind) "v1beta1Headers" (expression). */}}
+{{- define "sallyport.backstop.grammar" -}}
+- expression: "variables.unchanged || variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
+  messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since']))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
+- expression: "variables.unchanged || variables.agent || variables.labels.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))"
+  message: "labels under mtls.sallyport.dev/ are written by the agent only; settings are annotations"
+- expression: "variables.unchanged || variables.agent || ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'].all(k, (k in variables.annotations) == (k in variables.oldAnnotations) && (!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))"
+  message: "the annotations owner and unreferenced-since under mtls.sallyport.dev/ are written by the agent only"
+- expression: "variables.unchanged || variables.agent || oldObject == null || !('mtls.sallyport.dev/managed' in variables.oldLabels) || 'mtls.sallyport.dev/managed' in variables.labels"
+  message: "the label mtls.sallyport.dev/managed is taken away by the agent only"
+{{- range $key, $allowed := dict "mode" (list "mutual" "optional" "disabled") "server-certificate" (list "issued") "min-tls" (list "TLSv1.2" "TLSv1.3") "key-algorithm" (list "ECDSA-P256" "ECDSA-P384" "RSA-2048" "RSA-3072" "RSA-4096") }}
+- expression: "variables.unchanged || !('mtls.sallyport.dev/{{ $key }}' in variables.annotations) || variables.annotations['mtls.sallyport.dev/{{ $key }}'] in {{ $allowed | toJson | replace "\"" "'" }}"
+  message: "mtls.sallyport.dev/{{ $key }} takes {{ join ", " $allowed }}, spelt exactly so"
+{{- end }}
+- expression: "variables.unchanged || !('mtls.sallyport.dev/authorities' in variables.annotations) || variables.annotations['mtls.sallyport.dev/authorities'].matches('^ *([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? *$')"
+  message: "mtls.sallyport.dev/authorities takes one CertificateAuthority, <name> or <namespace>/<name>"
+- expression: "variables.unchanged || !('mtls.sallyport.dev/certificate-lifetime' in variables.annotations) || variables.annotations['mtls.sallyport.dev/certificate-lifetime'].matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms|us|ns)){1,6}$')"
+  message: "mtls.sallyport.dev/certificate-lifetime takes a duration such as 720h"
+- expression: "variables.unchanged || !('mtls.sallyport.dev/allowed-clients' in variables.annotations) || variables.annotations['mtls.sallyport.dev/allowed-clients'].matches('^ *[-a-zA-Z0-9._/:]+ *(, *[-a-zA-Z0-9._/:]+ *){0,63}$')"
+  message: "mtls.sallyport.dev/allowed-clients takes up to 64 of client/<name>, spiffe://<trust domain>/<path> and exact DNS names, separated by commas"
+- expression: "variables.unchanged || variables.mode != '' || variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
+  message: "annotations under mtls.sallyport.dev/ say how, but nothing says that: add mtls.sallyport.dev/mode"
+{{- end }}
+
+{{/* Which objects the grammar concerns at all; a cheap first look. */}}
+{{- define "sallyport.backstop.concerns" -}}
+- name: carries-our-keys
+  expression: >-
+    [object, oldObject].exists(o, o != null && [has(o.metadata.annotations) ? o.metadata.annotations : {},
+    has(o.metadata.labels) ? o.metadata.labels : {}].exists(m, m.exists(k, k.startsWith('mtls.sallyport.dev/'))))
+{{- end }}
