@@ -112,7 +112,7 @@ func TestBackstop(t *testing.T) {
 		"an APIRule v1beta1 on the open Gateway":     {rule("v1beta1", annotated, "gateway: kyma-gateway.kyma-system.svc.cluster.local"), "which is open to everybody"},
 		"an APIRule on an operator's Gateway":        {rule("v2", annotated, managed+"\n  externalGateway: a/b"), "spec.externalGateway"},
 		"an APIRule whose headers are missing":       {rule("v2", headers, managed), "does not set request header X-Client-Cert-"},
-		"a header of a version that has none":        {rule("v1beta1", headers, "gateway: orders-mtls.backstop"), "on an APIRule of version v2"},
+		"a header of a version that has none":        {rule("v1beta1", headers, "gateway: orders-mtls.backstop"), "mtls.sallyport.dev/client-headers"},
 		"a key that no APIRule has":                  {rule("v2", annotated+", "+mtls+"modes: x", managed), "unknown annotation mtls.sallyport.dev/modes on kind APIRule"},
 
 		"a Secret of somebody":                            {"{apiVersion: v1, kind: Secret, metadata: {name: mine, namespace: istio-system}}", ""},
