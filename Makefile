@@ -12,6 +12,24 @@ test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
 	go test -race -timeout 40m ./...
 
+.PHONY: generate
+generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/default.
+	go run -modfile tools/go.mod sigs.k8s.io/controller-tools/cmd/controller-gen object paths=./api/...
+	go run -modfile tools/go.mod sigs.k8s.io/controller-tools/cmd/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=config/crd
+	cp config/crd/*.yaml charts/sallyport/files/crd/
+	go run ./test/cmd/render > config/default/sallyport.yaml.new
+	mv config/default/sallyport.yaml.new config/default/sallyport.yaml
+
+.PHONY: lint
+lint: ## Check style and import rules.
+	go run -modfile tools/lint/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint run ./...
+
+.PHONY: presubmit
+presubmit: generate lint test ## The whole gate; fails if anything generated or tidied differs from what is committed.
+	go mod tidy
+	git diff --exit-code
+	test -z "$$(git status --porcelain)"
+
 .PHONY: demo
 demo: ## Show the tutorial by one annotation on real servers; KEEP=1 leaves them running.
 	go run ./test/demo $(if $(KEEP),--keep)

@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"k8s.io/utils/clock"
 )
 
 // builder makes what is missing in the cache.
@@ -28,7 +26,7 @@ type builder struct {
 // cache answers. Several processes may build at once: each binary is built by one of
 // them while the others wait. KUBEBUILDER_ASSETS replaces etcd and kube-apiserver.
 func Build(ctx context.Context, out io.Writer) (Binaries, error) {
-	b, err := newBuilder(ctx, newProgress(out, clock.RealClock{}))
+	b, err := newBuilder(ctx, newProgress(out))
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -126,10 +124,10 @@ func (b *builder) fill(ctx context.Context, dir string, t tool) error {
 		return err
 	}
 	defer os.RemoveAll(partial)
-	switch {
-	case t.name == nameEnvoy:
+	switch t.name {
+	case nameEnvoy:
 		err = b.installEnvoy(ctx, t, partial)
-	case t.name == nameIstioFiles:
+	case nameIstioFiles:
 		err = b.copyIstioFiles(ctx, t, partial)
 	default:
 		err = b.goBuild(ctx, t, filepath.Join(partial, t.name))

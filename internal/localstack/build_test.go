@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"k8s.io/utils/clock"
 )
 
 // python puts a python3 on an otherwise usual PATH that records its calls, refuses
@@ -49,7 +47,7 @@ func envoyBuilder(t *testing.T, out *bytes.Buffer) (*builder, tool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &builder{root: root, cache: t.TempDir(), platform: "test", progress: newProgress(out, clock.RealClock{})}
+	b := &builder{root: root, cache: t.TempDir(), platform: "test", progress: newProgress(out)}
 	return b, tools()[0]
 }
 

@@ -78,7 +78,7 @@ func (s *Stack) startControlPlane(ctx context.Context) error {
 		return err
 	}
 	if err := s.apiServerReady(ctx, apiServer); err != nil {
-		return fmt.Errorf("%w (etcd: %v)", err, etcd.Err())
+		return errors.Join(err, etcd.Err())
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"io"
 	"path/filepath"
-
-	"k8s.io/utils/clock"
 )
 
 const nameHelm = "helm"
@@ -13,7 +11,7 @@ const nameHelm = "helm"
 // Helm finds or makes the helm command this repository pins, in the way Build does,
 // and answers with its path. No stack needs it to run; installing the chart does.
 func Helm(ctx context.Context, out io.Writer) (string, error) {
-	b, err := newBuilder(ctx, newProgress(out, clock.RealClock{}))
+	b, err := newBuilder(ctx, newProgress(out))
 	if err != nil {
 		return "", err
 	}

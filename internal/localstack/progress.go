@@ -26,11 +26,11 @@ type progress struct {
 	mu sync.Mutex
 }
 
-func newProgress(out io.Writer, c clock.WithTicker) *progress {
+func newProgress(out io.Writer) *progress {
 	if out == nil {
 		out = io.Discard
 	}
-	return &progress{out: out, clock: c, terminal: isTerminal(out)}
+	return &progress{out: out, clock: clock.RealClock{}, terminal: isTerminal(out)}
 }
 
 func isTerminal(out io.Writer) bool {
@@ -40,13 +40,6 @@ func isTerminal(out io.Writer) bool {
 	}
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// say writes one line.
-func (p *progress) say(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
 // step reports a step until the function it returns is called with the outcome.

@@ -84,14 +84,14 @@ func newStack(o Options) (*Stack, error) {
 	c := clock.RealClock{}
 	return &Stack{
 		binaries: o.Binaries, directory: directory, temporary: temporary,
-		clock: c, progress: newProgress(o.Progress, c), ports: newPorts(), watchdog: dog,
+		clock: c, progress: newProgress(o.Progress), ports: newPorts(), watchdog: dog,
 	}, nil
 }
 
 // start is the order of things; each step needs the one before it.
 func (s *Stack) start(ctx context.Context, replicas int) error {
 	s.istioCRDs = sync.OnceValues(func() ([]*unstructured.Unstructured, error) { return readCRDs(s.binaries.IstioCRDs) })
-	go s.istioCRDs() // while the API server starts
+	go func() { _, _ = s.istioCRDs() }() // while the API server starts; what it says is kept
 	steps := []struct {
 		what string
 		do   func(context.Context) error

@@ -121,7 +121,7 @@ func (d *Directory[T]) wait(ctx context.Context, watcher *fsnotify.Watcher, poll
 			_ = watcher.Remove(d.config.Directory)
 		}
 		drain(watcher.Events)
-	case <-watcher.Errors:
+	case <-watcher.Errors: //nolint:errcheck // whatever it says, the answer is to read
 		// Mostly an overflowing queue: events were lost, so read.
 	}
 	return true
