@@ -107,10 +107,10 @@ func planLeaf(leaf pki.Certificate, s LeafSettings, issuer pki.Authority, now ti
 	if now.After(leaf.NotAfter()) {
 		return issueNow(ReasonDue)
 	}
-	least := s.Lifetime / gainDivisor
-	if ca.NotAfter().Sub(leaf.NotAfter()) < least {
-		return LeafPlan{}
+	if !leaf.NotAfter().Before(ca.NotAfter()) {
+		return LeafPlan{} // its issuer ends with it: there is nothing to gain
 	}
+	least := s.Lifetime / gainDivisor
 	due := maxTime(RenewalTime(leaf, s), leaf.NotAfter().Add(least-s.Lifetime))
 	if now.Before(due) {
 		return LeafPlan{Next: due}
@@ -118,8 +118,9 @@ func planLeaf(leaf pki.Certificate, s LeafSettings, issuer pki.Authority, now ti
 	return issueNow(ReasonDue)
 }
 
-// gainDivisor: a renewal that gains less than a tenth of the lifetime is not made.
-// Near the end of the issuer's life it would be made again and again.
+// gainDivisor: a renewal is put off until it gains a tenth of the lifetime. The last
+// one under an issuer may gain less, because the issuer's end cuts it: without it the
+// edge would be down between the end of a certificate and that of its issuer.
 const gainDivisor = 10
 
 // RenewalTime is when the certificate is renewed: RenewBefore per cent of its life
