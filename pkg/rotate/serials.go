@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -78,6 +79,10 @@ func (s Serials) Encode() []byte {
 func ParseSerials(data []byte) (Serials, error) {
 	if len(data) > MaxShard {
 		return Serials{}, fmt.Errorf("reading serials: %d bytes, at most %d are read", len(data), MaxShard)
+	}
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		// Its caller may be a part of the name, under which nobody would look.
+		return Serials{}, errors.New("reading serials: the last line is cut off")
 	}
 	var s Serials
 	lines := bufio.NewScanner(bytes.NewReader(data))

@@ -1,0 +1,130 @@
+package rotate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+func serial(t testing.TB, n int) pki.Serial {
+	t.Helper()
+	s, err := pki.ParseSerial(fmt.Sprintf("7f%030x", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func issued(t testing.TB, n int, end time.Time) IssuedSerial {
+	t.Helper()
+	return IssuedSerial{Serial: serial(t, n), NotAfter: end, Generation: "g1", Caller: "5f0c/billing"}
+}
+
+// sameRecord compares what a record means: two times may be the same in two zones.
+var sameRecord = cmp.Options{
+	cmp.Comparer(func(a, b pki.Serial) bool { return a == b }),
+	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
+}
+
+func TestSerialsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var shard Serials
+		for n := range rapid.IntRange(0, 40).Draw(rt, "records") {
+			record := IssuedSerial{
+				Serial:     serial(t, n+rapid.IntRange(1, 1<<30).Draw(rt, "serial")),
+				NotAfter:   start.Add(time.Duration(rapid.IntRange(0, 1<<30).Draw(rt, "end")) * time.Second),
+				Generation: generationID(rapid.IntRange(1, 99).Draw(rt, "generation")),
+				Caller:     rapid.StringMatching(`[0-9a-f-]{36}/[a-z0-9.-]{1,63}`).Draw(rt, "caller"),
+			}
+			var fits bool
+			if shard, fits = shard.Add(record, start); !fits {
+				rt.Fatalf("record %d does not fit", n)
+			}
+		}
+		read, err := ParseSerials(shard.Encode())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if diff := cmp.Diff(shard.Issued(), read.Issued(), sameRecord); diff != "" {
+			rt.Fatalf("written and read back (-written +read):\n%s", diff)
+		}
+	})
+}
+
+func TestSerialsForgetWhatHasEnded(t *testing.T) {
+	var shard Serials
+	for n, end := range []time.Time{start.Add(time.Hour), start.Add(3 * time.Hour), start.Add(2 * time.Hour)} {
+		shard, _ = shard.Add(issued(t, n+1, end), start)
+	}
+	at := start.Add(time.Hour)
+	if found := len(shard.Unexpired(at).Issued()); found != 3 {
+		t.Errorf("%d records in the last second of the first, expected 3: it is still accepted", found)
+	}
+	later := at.Add(time.Second)
+	grown, fits := shard.Add(issued(t, 4, start.Add(4*time.Hour)), later)
+	want := []IssuedSerial{issued(t, 2, start.Add(3*time.Hour)), issued(t, 3, start.Add(2*time.Hour)), issued(t, 4, start.Add(4*time.Hour))}
+	if diff := cmp.Diff(want, grown.Issued(), sameRecord); diff != "" || !fits {
+		t.Errorf("after the first ended: fits %t (-want +found):\n%s", fits, diff)
+	}
+	if found := len(shard.Issued()); found != 3 {
+		t.Errorf("the shard that was added to has %d records, expected its own 3", found)
+	}
+	byEnd := []IssuedSerial{issued(t, 3, start.Add(2*time.Hour)), issued(t, 2, start.Add(3*time.Hour)), issued(t, 4, start.Add(4*time.Hour))}
+	if diff := cmp.Diff(byEnd, grown.Of("5f0c/billing"), sameRecord); diff != "" {
+		t.Errorf("of the caller, the earliest end first (-want +found):\n%s", diff)
+	}
+	if found := grown.Of("5f0c/bill"); found != nil {
+		t.Errorf("a caller whose name begins alike has %v", found)
+	}
+}
+
+func TestFullShard(t *testing.T) {
+	line := issued(t, 1, start.Add(time.Hour))
+	size := len(Serials{issued: []IssuedSerial{line}}.Encode())
+	full := Serials{issued: make([]IssuedSerial, MaxShard/size)}
+	for n := range full.issued {
+		full.issued[n] = issued(t, n+1, start.Add(time.Hour))
+	}
+	if _, fits := full.Add(line, start); fits {
+		t.Errorf("%d records of %d bytes fit into %d", len(full.issued)+1, size, MaxShard)
+	}
+	if read, err := ParseSerials(full.Encode()); err != nil || len(read.Issued()) != len(full.issued) {
+		t.Errorf("a full shard is read with error %v", err)
+	}
+	if emptied, fits := full.Add(issued(t, 1, start.Add(3*time.Hour)), start.Add(2*time.Hour)); !fits || len(emptied.Issued()) != 1 {
+		t.Errorf("a shard whose records have ended has %d, fits %t; expected the new one alone", len(emptied.Issued()), fits)
+	}
+	if _, err := ParseSerials(make([]byte, MaxShard+1)); err == nil || !strings.Contains(err.Error(), "524289 bytes, at most 524288 are read") {
+		t.Errorf("a shard that is too large: error %v", err)
+	}
+}
+
+func TestParseSerialsRefusesWhatItCannotRead(t *testing.T) {
+	good := string(Serials{issued: []IssuedSerial{issued(t, 1, start)}}.Encode())
+	tests := map[string]struct{ data, want string }{
+		"empty line":               {good + "\n", `line 2: found ""`},
+		"no caller":                {"01 1 g1 \n", `line 1: found "01 1 g1 ", expected serial, end, generation and caller`},
+		"a field more":             {good + "01 1 g1 a b\n", `line 2: found "01 1 g1 a b"`},
+		"no serial":                {"xyz 1 g1 a\n", `line 1: reading serial number`},
+		"the serial 0":             {"00 1 g1 a\n", `line 1: reading serial number`},
+		"no time":                  {"01 soon g1 a\n", `line 1: reading end`},
+		"no generation":            {"01 1 h1 a\n", `line 1: generation is called "h1"`},
+		"cut off in its last line": {good[:len(good)-3], "reading serials: the last line is cut off"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := ParseSerials([]byte(test.data)); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("found error %v, expected one with %q", err, test.want)
+			}
+		})
+	}
+	if read, err := ParseSerials(nil); err != nil || len(read.Issued()) != 0 {
+		t.Errorf("an empty shard is read as %v, error %v", read, err)
+	}
+}
