@@ -31,7 +31,7 @@ type Action string
 const (
 	// MakeCA makes a new CA and keeps the certificate of the one before.
 	MakeCA Action = "MakeCA"
-	// WriteBundle writes the CAs into caBundle.
+	// WriteBundle writes the CAs into caBundle, and while there are two, since when.
 	WriteBundle Action = "WriteBundle"
 	// IssueLeaf issues a serving certificate.
 	IssueLeaf Action = "IssueLeaf"
@@ -49,7 +49,10 @@ type observed struct {
 	serving pki.Pair
 	// bundled is whether caBundle of every entry is exactly the wanted one.
 	bundled bool
-	// replicas is how many replicas of the webhook are ready, current how many of
+	// trustedSince is when caBundle was last written with the previous CA beside the
+	// current one; zero if nobody wrote that down.
+	trustedSince time.Time
+	// replicas is how many replicas of the webhook are ready, updated how many of
 	// them serve the stored certificate.
 	replicas, updated int
 }
@@ -73,7 +76,7 @@ func decide(o observed, l Lifetimes, names []string, object string, now time.Tim
 	if !now.Before(replaceAt) && o.previous.IsZero() {
 		return decision{Action: MakeCA, Reason: rotate.ReasonDue}
 	}
-	if !o.bundled {
+	if !o.bundled || (!o.previous.IsZero() && o.trustedSince.IsZero()) {
 		return decision{Action: WriteBundle, Reason: rotate.ReasonIssuer}
 	}
 	plan := rotate.PlanServer(o.serving, names, LeafSettings(l, object), o.current, now)
@@ -100,13 +103,13 @@ func decide(o observed, l Lifetimes, names []string, object string, now time.Tim
 const askAgain = time.Second
 
 // mayIssue is when the current CA may sign: at once if nothing that works is served,
-// else when it has been trusted for the overlap. Its life began a little before it
-// was made.
+// else when it has been in caBundle for the overlap. When it was made says nothing: the
+// agent may have died before it wrote caBundle, or somebody may have taken it out.
 func (o observed) mayIssue(l Lifetimes, now time.Time) time.Time {
 	if o.serving.IsZero() || o.previous.IsZero() || now.After(o.serving.Leaf().NotAfter()) || now.After(o.previous.NotAfter()) {
 		return now
 	}
-	return o.current.Certificate().NotBefore().Add(pki.Backdate(l.CA) + l.Overlap)
+	return o.trustedSince.Add(l.Overlap)
 }
 
 // LeafSettings are those of the serving certificate.

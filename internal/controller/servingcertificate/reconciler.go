@@ -72,17 +72,16 @@ func (r *Reconciler) take(ctx context.Context, s state, d decision, now time.Tim
 	case MakeCA:
 		return r.makeCA(ctx, s, now)
 	case WriteBundle:
-		return r.writeBundle(ctx, s)
+		return r.writeBundle(ctx, s, now)
 	case IssueLeaf:
 		return r.issueLeaf(ctx, s, now)
 	case DropPrevious:
-		return r.writeCA(ctx, s, s.current, pki.Certificate{})
+		return r.writeCA(ctx, s, s.current, pki.Certificate{}, time.Time{})
 	}
 	return nil
 }
 
-// makeCA makes a new CA. The one before stays trusted; if its record was lost, the
-// one that signed what is served is taken out of caBundle.
+// makeCA makes a new CA, beside which the one before stays trusted.
 func (r *Reconciler) makeCA(ctx context.Context, s state, now time.Time) error {
 	key, err := pki.GenerateKey(pki.ECDSAP256)
 	if err != nil {
@@ -96,11 +95,7 @@ func (r *Reconciler) makeCA(ctx context.Context, s state, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	previous := s.current.Certificate()
-	if s.current.IsZero() {
-		previous = s.signerInBundle()
-	}
-	return r.writeCA(ctx, s, next, previous)
+	return r.writeCA(ctx, s, next, s.outgoing(), time.Time{})
 }
 
 func (r *Reconciler) issueLeaf(ctx context.Context, s state, now time.Time) error {

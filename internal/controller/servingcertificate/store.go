@@ -33,6 +33,8 @@ const (
 	currentCertificate  = "current.crt"
 	currentKey          = "current.key"
 	previousCertificate = "previous.crt"
+	// trustedSince is when caBundle was written with both, in RFC 3339.
+	trustedSince = "trusted-since"
 )
 
 // webhookLabels select the pods of the webhook, portName is the port they serve on.
@@ -56,6 +58,15 @@ func (s state) bundle() []byte {
 		all = append(all, s.previous.PEM()...)
 	}
 	return all
+}
+
+// outgoing is the CA that a new one replaces. If its record was lost, it is the one in
+// caBundle that signed what is served.
+func (s state) outgoing() pki.Certificate {
+	if s.current.IsZero() {
+		return s.signerInBundle()
+	}
+	return s.current.Certificate()
 }
 
 // signerInBundle is the CA in caBundle that signed what is served; zero if none did.
@@ -92,6 +103,9 @@ func (r *Reconciler) gather(ctx context.Context, now time.Time) (state, error) {
 		}
 		if before, err := pki.ParseCertificates(s.storedCA.Data[previousCertificate]); err == nil && len(before) == 1 {
 			s.previous = before[0]
+		}
+		if since, err := time.Parse(time.RFC3339, string(s.storedCA.Data[trustedSince])); err == nil && !since.After(now) {
+			s.observed.trustedSince = since
 		}
 	}
 	if s.storedServing != nil {
@@ -157,11 +171,15 @@ func (r *Reconciler) ask(ctx context.Context, s *state) error {
 	return nil
 }
 
-// writeCA stores the CA and the certificate of the one before.
-func (r *Reconciler) writeCA(ctx context.Context, s state, current pki.Authority, previous pki.Certificate) error {
+// writeCA stores the CA, and with the certificate of the one before since when both
+// are trusted, if they are.
+func (r *Reconciler) writeCA(ctx context.Context, s state, current pki.Authority, previous pki.Certificate, since time.Time) error {
 	data := map[string][]byte{currentCertificate: current.Certificate().PEM(), currentKey: current.Key().PEM()}
 	if !previous.IsZero() {
 		data[previousCertificate] = previous.PEM()
+		if !since.IsZero() {
+			data[trustedSince] = []byte(since.UTC().Format(time.RFC3339Nano))
+		}
 	}
 	return r.write(ctx, caSecret, corev1.SecretTypeOpaque, data, s.storedCA)
 }
@@ -180,8 +198,18 @@ func (r *Reconciler) write(ctx context.Context, name string, kind corev1.SecretT
 }
 
 // writeBundle writes caBundle of every entry in one patch that names each entry, so
-// that one which was put in another order meanwhile makes it fail.
-func (r *Reconciler) writeBundle(ctx context.Context, s state) error {
+// that one which was put in another order meanwhile makes it fail. While two CAs
+// overlap it writes down when, and does so first: a time that came true later than it
+// says is corrected by the next pass, which finds caBundle unwritten.
+func (r *Reconciler) writeBundle(ctx context.Context, s state, now time.Time) error {
+	if !s.previous.IsZero() {
+		if err := r.writeCA(ctx, s, s.current, s.previous, now); err != nil {
+			return err
+		}
+	}
+	if s.configuration == nil || len(s.configuration.Webhooks) == 0 {
+		return nil
+	}
 	var operations []mutate.Operation
 	for i, webhook := range s.configuration.Webhooks {
 		path := "/webhooks/" + strconv.Itoa(i)
