@@ -56,14 +56,15 @@ func addControllers(ctx context.Context, mgr manager.Manager, config Config, cap
 	edge := ingress.NewIndex(config.settings.Ingresses())
 	changes := programming.NewChanges(edge)
 	edge.OnChange(changes.Note)
-	if _, err := edge.Feed(ctx, mgr.GetCache()); err != nil {
+	synced, err := edge.Feed(ctx, mgr.GetCache())
+	if err != nil {
 		return err
 	}
 	if err := mgr.Add(changes); err != nil {
 		return fmt.Errorf("adding the watch on the edge: %w", err)
 	}
 	store := cluster.New(mgr.GetClient(), mgr.GetAPIReader(), config.options.Namespace)
-	programmer := &programming.Programmer{Cluster: store, Edge: edge, Install: config.settings, Capabilities: func() mutate.Capabilities {
+	programmer := &programming.Programmer{Cluster: store, Edge: edge, Synced: synced, Install: config.settings, Capabilities: func() mutate.Capabilities {
 		known, _ := capabilities.Capabilities() // read before anything was started, and kept
 		return known
 	}}

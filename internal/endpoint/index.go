@@ -1,9 +1,11 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,7 +79,7 @@ func HeldElsewhere(ctx context.Context, c client.Reader, authority types.Namespa
 			continue
 		}
 		slices.SortFunc(found.Items, func(a, b v1alpha1.MutualTLSEndpoint) int {
-			return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+			return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Namespace, b.Namespace))
 		})
 		if first := found.Items[0].Namespace; first != own.Namespace {
 			return host, first, nil

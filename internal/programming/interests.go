@@ -14,9 +14,9 @@ import (
 // KindAuthority is the kind in the mark of a ledger.
 const KindAuthority = "CertificateAuthority"
 
-// AuthorityDelay is when to look at the latest whether an authority that was just
-// made has its key. The watch on its ledger is faster.
-const AuthorityDelay = time.Second
+// WaitingDelay is when to look again at the latest after a pass that could not be
+// made yet. The watch on what it waits for is faster.
+const WaitingDelay = 200 * time.Millisecond
 
 // Until is the time to the next look; 0, which means no look, if there is none.
 func Until(next, now time.Time) time.Duration {

@@ -29,6 +29,9 @@ type Programmer struct {
 	Cluster *cluster.Cluster
 	// Edge knows the ingresses and the other Gateways.
 	Edge *ingress.Index
+	// Synced is whether Edge has heard of everything there was when the agent began.
+	// Until then an ingress may seem to have no pods.
+	Synced func() bool
 	// Install are the platform's settings.
 	Install install.Settings
 	// Capabilities are asked on each pass: an upgrade of Istio changes them.
@@ -53,12 +56,16 @@ type Outcome struct {
 	Issued rotate.Reason
 	// Next is when to look again; zero if only a change can make anything due.
 	Next time.Time
-	// Waiting is whether the pass made an authority and waits for its key.
+	// Waiting is whether the pass could not be made yet, and nothing is wrong: the
+	// authority was just made, or the agent has just begun.
 	Waiting bool
 }
 
 // Program makes one pass. It writes each Secret at most once.
 func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outcome, error) {
+	if !p.Synced() {
+		return Outcome{Waiting: true}, nil
+	}
 	f, err := p.gather(ctx, t, now)
 	var problem *issuer.Problem
 	switch {

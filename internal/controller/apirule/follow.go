@@ -9,11 +9,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
@@ -24,13 +26,15 @@ import (
 // reachable without a certificate, its Gateway's owner did not.
 func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, gateway types.NamespacedName, now time.Time) (reconcile.Result, error) {
 	r.Interests.Forget(request)
-	stored, found := r.Programmer.Edge.Gateway(gateway)
-	if !found {
+	stored := ingress.NewGatewayObject()
+	if err := r.Cluster.Client().Get(ctx, gateway, stored); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", gateway, err)
+	} else if err != nil {
 		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonGatewayNotFound, fmt.Sprintf("Gateway %s does not exist yet", gateway), now)
 	}
-	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, &unstructured.Unstructured{Object: stored}), r.platform()).Intent()
+	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, stored), r.platform()).Intent()
 	weaker := asked && in.Mode() == intent.ModeMutual && theirs.Mode() == intent.ModeOptional
-	if !asked || weaker || len(mutate.Mutual(stored, theirs, r.Programmer.Capabilities())) > 0 {
+	if !asked || weaker || len(mutate.Mutual(stored.Object, theirs, r.Programmer.Capabilities())) > 0 {
 		moved, err := r.move(ctx, rule, v1alpha1.ReasonMovedToManagedGateway)
 		if err != nil || moved {
 			return again(err)

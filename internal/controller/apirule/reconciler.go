@@ -111,7 +111,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		return again(err)
 	}
 	if programmed.Waiting {
-		return reconcile.Result{RequeueAfter: programming.AuthorityDelay}, nil
+		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
 	if programmed.Issued != "" {
 		r.Recorder.Eventf(rule, nil, corev1.EventTypeNormal, string(programmed.Issued), "IssueServerCertificate", "issued server certificate %s", programmed.Status.ServerCertificate.Serial)

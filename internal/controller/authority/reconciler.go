@@ -10,10 +10,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -43,9 +45,35 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("authority").
 		For(&v1alpha1.CertificateAuthority{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
-		Watches(&v1alpha1.MutualTLSEndpoint{}, handler.EnqueueRequestsFromMapFunc(ofEndpoint)).
-		Watches(&v1alpha1.ClientCertificate{}, handler.EnqueueRequestsFromMapFunc(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint)).
+		Watches(&v1alpha1.ClientCertificate{}, later(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
+}
+
+// countDelay is how long the counts in the status may lag behind. Many objects that
+// come and go at once then cost one pass, and not one each.
+const countDelay = 500 * time.Millisecond
+
+// later has an authority looked at because something that only the counts in its
+// status tell of has changed.
+func later(of handler.MapFunc) handler.EventHandler {
+	add := func(ctx context.Context, object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		for _, request := range of(ctx, object) {
+			queue.AddAfter(request, countDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.ObjectOld, q)
+			add(ctx, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.Object, q)
+		},
+	}
 }
 
 // ofLedger finds the authority that a Secret was made for.

@@ -83,7 +83,7 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 		return again(err)
 	}
 	if outcome.Waiting {
-		return reconcile.Result{RequeueAfter: programming.AuthorityDelay}, nil
+		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
 	if outcome.Issued != "" {
 		r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, string(outcome.Issued), "IssueServerCertificate", "issued server certificate %s", outcome.Status.ServerCertificate.Serial)
