@@ -115,7 +115,7 @@ func TestBackstop(t *testing.T) {
 		"a header of a version that has none":        {rule("v1beta1", headers, "gateway: orders-mtls.backstop"), "mtls.sallyport.dev/client-headers"},
 		"a key that no APIRule has":                  {rule("v2", annotated+", "+mtls+"modes: x", managed), "unknown annotation mtls.sallyport.dev/modes on kind APIRule"},
 
-		"a Secret of somebody":                            {"{apiVersion: v1, kind: Secret, metadata: {name: mine, namespace: istio-system}}", ""},
+		"a Secret of somebody":                            {"{apiVersion: v1, kind: Secret, metadata: {name: somebodys, namespace: istio-system}}", ""},
 		"a Secret in the place of the agent's":            {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: istio-system}}", "belongs to the agent of Sallyport"},
 		"a Secret of that name elsewhere":                 {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: backstop}}", ""},
 		"a Secret with the agent's mark":                  {"{apiVersion: v1, kind: Secret, metadata: {name: marked, namespace: backstop, labels: {mtls.sallyport.dev/managed: \"true\"}}}", "belongs to the agent of Sallyport"},
