@@ -90,6 +90,10 @@ func (s *suite) start(ctx context.Context, directory string) error {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}()
-	s.product, err = product.Install(ctx, s.stack, product.Options{TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr})
+	s.product, err = product.Install(ctx, s.stack, product.Options{
+		TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr,
+		// A killed agent's lease is waited for.
+		AgentArgs: []string{"--leader-election-lease-duration=3s", "--leader-election-renew-deadline=2s", "--leader-election-retry-period=500ms"},
+	})
 	return err
 }
