@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -91,12 +92,8 @@ func (c *Cluster) WriteSecret(ctx context.Context, wanted WantedSecret, stored *
 		if !apierrors.IsAlreadyExists(err) {
 			return "", nil, fmt.Errorf("creating Secret %s: %w", wanted.Key, err)
 		}
-		// It is not ours, or lost its label, or the cache is behind.
-		if stored, err = c.LiveSecret(ctx, wanted.Key); err != nil {
+		if stored, err = c.unseen(ctx, wanted); err != nil {
 			return "", nil, err
-		}
-		if stored == nil {
-			return "", nil, apierrors.NewConflict(corev1.Resource("secrets"), wanted.Key.Name, fmt.Errorf("it was deleted while it was written"))
 		}
 	}
 	if owner, ours := OwnerOf(stored); !ours || !owner.Same(wanted.Owner) {
@@ -106,6 +103,27 @@ func (c *Cluster) WriteSecret(ctx context.Context, wanted WantedSecret, stored *
 		return Unchanged, stored, nil
 	}
 	return c.replace(ctx, wanted, stored)
+}
+
+// unseen is a Secret that is there although the wish was decided on none. It is not
+// ours, or it lost its label. If it is ours and has its label, the cache is behind, or
+// another agent was faster: a new decision has to be made on it.
+func (c *Cluster) unseen(ctx context.Context, wanted WantedSecret) (*corev1.Secret, error) {
+	conflict := func(why string) error {
+		return apierrors.NewConflict(corev1.Resource("secrets"), wanted.Key.Name, errors.New(why))
+	}
+	stored, err := c.LiveSecret(ctx, wanted.Key)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, conflict("it was deleted while it was written")
+	}
+	owner, ours := OwnerOf(stored)
+	if ours && owner.Same(wanted.Owner) && stored.Labels[intent.KeyManaged] == "true" && !wanted.equals(stored) {
+		return nil, conflict("it was made meanwhile")
+	}
+	return stored, nil
 }
 
 // replace updates the stored Secret, or where Kubernetes does not let it be updated
