@@ -133,8 +133,9 @@ func (h *Handler) gather(ctx context.Context, review ctrladmission.Request) (mut
 }
 
 func (h *Handler) platform(namespaceMode string) intent.Platform {
-	authority, _ := h.settings.DefaultAuthority()
-	return intent.Platform{TrustDomain: h.settings.TrustDomain(), DefaultAuthority: authority, NamespaceMode: namespaceMode}
+	platform := h.settings.Platform()
+	platform.NamespaceMode = namespaceMode
+	return platform
 }
 
 // objectOf is an object of the review, held to what the review says about it: the

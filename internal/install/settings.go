@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // maxSize bounds the settings before they are decoded: a ConfigMap cannot hold
@@ -41,6 +42,12 @@ func (s Settings) Ingresses() []ingress.Ingress { return s.ingresses }
 
 // CopyAnnotations says which annotations of an APIRule its managed Gateway carries.
 func (s Settings) CopyAnnotations() AnnotationRules { return s.copyAnnotations }
+
+// Platform is what the platform decided for objects that say nothing. The Namespace's
+// part of it is not the platform's.
+func (s Settings) Platform() intent.Platform {
+	return intent.Platform{TrustDomain: s.trustDomain, DefaultAuthority: s.defaultAuthority}
+}
 
 // IngressNamespaces are the namespaces of the ingresses, each once, in order.
 func (s Settings) IngressNamespaces() []string {

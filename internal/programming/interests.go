@@ -18,14 +18,6 @@ const KindAuthority = "CertificateAuthority"
 // made yet. The watch on what it waits for is faster.
 const WaitingDelay = 200 * time.Millisecond
 
-// Until is the time to the next look; 0, which means no look, if there is none.
-func Until(next, now time.Time) time.Duration {
-	if next.IsZero() {
-		return 0
-	}
-	return max(next.Sub(now), time.Millisecond)
-}
-
 // Described is what of a stored object carries its wishes.
 func Described(kind intent.Kind, object *unstructured.Unstructured) intent.Object {
 	return intent.Object{

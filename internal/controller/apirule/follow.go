@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/programming"
@@ -32,12 +33,12 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	} else if err != nil {
 		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonGatewayNotFound, fmt.Sprintf("Gateway %s does not exist yet", gateway), now)
 	}
-	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, stored), r.platform()).Intent()
+	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, stored), r.Install.Platform()).Intent()
 	weaker := asked && in.Mode() == intent.ModeMutual && theirs.Mode() == intent.ModeOptional
 	if !asked || weaker || len(mutate.Mutual(stored.Object, theirs, r.Programmer.Capabilities())) > 0 {
 		moved, err := r.move(ctx, rule, v1alpha1.ReasonMovedToManagedGateway)
 		if err != nil || moved {
-			return again(err)
+			return pass.Again(err)
 		}
 		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf(
 			"Gateway %s is not mutual, and this APIRule cannot be moved to a managed one: annotate the Gateway with %s: %s", gateway, intent.KeyMode, in.Mode()), now)
@@ -51,7 +52,7 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	}
 	status := *last.Status.DeepCopy()
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	return reconcile.Result{}, nil
 }
@@ -71,7 +72,7 @@ func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructure
 func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, reason string) (bool, error) {
 	without := rule.DeepCopy()
 	unstructured.RemoveNestedField(without.Object, "spec", "gateway")
-	d := mutate.APIRule(mutate.Request{Object: without.Object, Platform: r.platform(), Capabilities: r.Programmer.Capabilities()})
+	d := mutate.APIRule(mutate.Request{Object: without.Object, Platform: r.Install.Platform(), Capabilities: r.Programmer.Capabilities()})
 	if d.Verdict != mutate.Patched {
 		return false, nil
 	}
@@ -107,19 +108,19 @@ func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rul
 		}
 		return reconcile.Result{}, r.Cluster.DeleteGateway(ctx, stored)
 	}
-	in, ok := intent.Parse(programming.Described(intent.KindGateway, stored), r.platform()).Intent()
+	in, ok := intent.Parse(programming.Described(intent.KindGateway, stored), r.Install.Platform()).Intent()
 	if !ok {
 		return reconcile.Result{}, nil
 	}
 	r.Interests.Add(in.Authority(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: stored.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
 	if err != nil || outcome.Waiting {
-		return again(err)
+		return pass.Again(err)
 	}
 	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
 		"the APIRule no longer asks for mutual TLS and still names the Gateway that was made for it: it is served until the APIRule names another"))
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, outcome.Status, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+	return pass.At(outcome.Next, now), nil
 }

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/programming"
@@ -54,7 +55,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if rule.GetDeletionTimestamp() != nil {
 		return reconcile.Result{}, nil
 	}
-	answer := intent.Parse(programming.Described(intent.KindAPIRule, rule), r.platform())
+	answer := intent.Parse(programming.Described(intent.KindAPIRule, rule), r.Install.Platform())
 	switch answer.State() {
 	case intent.NotRequested, intent.Disabled:
 		return r.release(ctx, request, rule, now)
@@ -64,11 +65,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	in, _ := answer.Intent()
 	return r.place(ctx, request, rule, in, now)
-}
-
-func (r *Reconciler) platform() intent.Platform {
-	authority, _ := r.Install.DefaultAuthority()
-	return intent.Platform{TrustDomain: r.Install.TrustDomain(), DefaultAuthority: authority}
 }
 
 // place finds the Gateway of an APIRule: the managed one, or the one it names. One
@@ -84,7 +80,7 @@ func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule 
 	}
 	if !named || name != managed {
 		if moved, err := r.move(ctx, rule, "Repaired"); err != nil || moved {
-			return again(err)
+			return pass.Again(err)
 		}
 	}
 	return r.serve(ctx, request, rule, in, now)
@@ -96,7 +92,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	wanted := mutate.ManagedGateway(rule.Object, in, r.Install.Ingresses()[0].Selector, r.copied(rule), owner, r.Programmer.Capabilities())
 	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner)
 	if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	if outcome == cluster.Foreign {
 		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonGatewayNotManaged, fmt.Sprintf(
@@ -108,7 +104,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	r.Interests.Add(in.Authority(), request)
 	programmed, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
 	if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	if programmed.Waiting {
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
@@ -117,9 +113,9 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		r.Recorder.Eventf(rule, nil, corev1.EventTypeNormal, string(programmed.Issued), "IssueServerCertificate", "issued server certificate %s", programmed.Status.ServerCertificate.Serial)
 	}
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, programmed.Status, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: programming.Until(programmed.Next, now)}, nil
+	return pass.At(programmed.Next, now), nil
 }
 
 // copied are the annotations that the platform wants on managed Gateways, for DNS
@@ -142,14 +138,3 @@ func (r *Reconciler) refuse(ctx context.Context, rule *unstructured.Unstructured
 	}
 	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now)
 }
-
-// again turns a lost race into another pass.
-func again(err error) (reconcile.Result, error) {
-	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
-	}
-	return reconcile.Result{}, err
-}
-
-// conflictDelay gives the cache the time to catch up.
-const conflictDelay = 100 * time.Millisecond

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -22,6 +21,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -136,17 +136,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: problem}, now)
 	}
 	if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	r.announce(authority, plan)
 	published, err := r.publish(ctx, authority, ledger, settings, now)
 	if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	if err := r.writeStatus(ctx, authority, view{ledger: ledger, settings: settings, published: published, plan: plan}, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: until(plan.Next, now)}, nil
+	return pass.At(plan.Next, now), nil
 }
 
 // keep brings the ledger up to date: at most one write.
@@ -172,26 +172,6 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	}
 	written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
 	return written.Ledger, plan, err
-}
-
-// again turns a lost race into another pass: somebody was faster, or the cache is
-// behind.
-func again(err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
-	}
-	return reconcile.Result{}, err
-}
-
-// conflictDelay gives the cache the time to catch up.
-const conflictDelay = 100 * time.Millisecond
-
-// until is the time to the next look; 0, which means no look, if there is none.
-func until(next, now time.Time) time.Duration {
-	if next.IsZero() {
-		return 0
-	}
-	return max(next.Sub(now), time.Millisecond)
 }
 
 var errNoActive = errors.New("no generation is active")

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -18,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/authority"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
@@ -45,9 +45,6 @@ const healEvery = 10 * time.Minute
 // deniedDelay is how often a Secret is tried that the agent may not write.
 const deniedDelay = 15 * time.Second
 
-// conflictDelay gives the cache the time to catch up.
-const conflictDelay = 100 * time.Millisecond
-
 // Reconcile brings one ClientCertificate to what it asks for.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
@@ -63,10 +60,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if errors.As(err, &problem) {
 		found.problem = problem
 	} else if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	if err := r.writeStatus(ctx, certificate, found, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	return reconcile.Result{RequeueAfter: found.wait(certificate, now)}, nil
 }
@@ -215,12 +212,4 @@ func storedPair(stored *corev1.Secret, owner intent.Owner) pki.Pair {
 		return pki.Pair{} // replaced: it could not have worked for the caller
 	}
 	return pair
-}
-
-// again turns a lost race into another pass.
-func again(err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
-	}
-	return reconcile.Result{}, err
 }

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/install"
@@ -55,7 +56,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if gateway.GetLabels()[intent.KeyManaged] == "true" {
 		return reconcile.Result{}, nil
 	}
-	answer := intent.Parse(programming.Described(intent.KindGateway, gateway), r.platform())
+	answer := intent.Parse(programming.Described(intent.KindGateway, gateway), r.Install.Platform())
 	switch answer.State() {
 	case intent.NotRequested, intent.Disabled:
 		return r.release(ctx, gateway, now)
@@ -65,14 +66,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	in, _ := answer.Intent()
 	if repaired, err := r.repair(ctx, gateway); err != nil || repaired {
-		return again(err)
+		return pass.Again(err)
 	}
 	return r.program(ctx, request, gateway, in, now)
-}
-
-func (r *Reconciler) platform() intent.Platform {
-	authority, _ := r.Install.DefaultAuthority()
-	return intent.Platform{TrustDomain: r.Install.TrustDomain(), DefaultAuthority: authority}
 }
 
 // program has the Secrets written and tells how the Gateway stands.
@@ -80,7 +76,7 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 	r.Interests.Add(in.Authority(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
 	if err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
 	if outcome.Waiting {
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
@@ -89,15 +85,15 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 		r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, string(outcome.Issued), "IssueServerCertificate", "issued server certificate %s", outcome.Status.ServerCertificate.Serial)
 	}
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+	return pass.At(outcome.Next, now), nil
 }
 
 // repair writes into a stored Gateway what the webhook would have written: it was
 // stored before it opted in, or while no webhook answered.
 func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructured) (bool, error) {
-	d := mutate.Gateway(mutate.Request{Object: gateway.Object, Platform: r.platform(), Capabilities: r.Programmer.Capabilities()})
+	d := mutate.Gateway(mutate.Request{Object: gateway.Object, Platform: r.Install.Platform(), Capabilities: r.Programmer.Capabilities()})
 	if d.Verdict != mutate.Patched {
 		return false, nil
 	}
@@ -117,17 +113,6 @@ func (r *Reconciler) refuse(ctx context.Context, gateway *unstructured.Unstructu
 	}
 	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, status, now)
 }
-
-// again turns a lost race into another pass.
-func again(err error) (reconcile.Result, error) {
-	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
-	}
-	return reconcile.Result{}, err
-}
-
-// conflictDelay gives the cache the time to catch up.
-const conflictDelay = 100 * time.Millisecond
 
 // gone stands for a Gateway that is no more.
 func gone(key types.NamespacedName) *unstructured.Unstructured {

@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
@@ -43,14 +44,14 @@ func (r *Reconciler) release(ctx context.Context, gateway *unstructured.Unstruct
 	r.Interests.Add(in.Authority(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
 	if err != nil || outcome.Waiting {
-		return again(err)
+		return pass.Again(err)
 	}
 	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
 		"the Gateway no longer asks for mutual TLS and still names the Secrets that were made for it: they are renewed until it names others"))
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
-		return again(err)
+		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: programming.Until(outcome.Next, now)}, nil
+	return pass.At(outcome.Next, now), nil
 }
 
 // names reports whether the Gateway refers to a Secret of its endpoint.
@@ -74,7 +75,7 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 	if len(last.Status.Authorities) > 0 {
 		described.Annotations[intent.KeyAuthorities] = last.Status.Authorities[0].Namespace + "/" + last.Status.Authorities[0].Name
 	}
-	return intent.Parse(described, r.platform()).Intent()
+	return intent.Parse(described, r.Install.Platform()).Intent()
 }
 
 // unreferencedSince is the annotation on a Secret of ours that no Gateway names any
@@ -97,7 +98,7 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	for _, secret := range secrets {
 		wait, err := r.collectOne(ctx, secret, now)
 		if err != nil {
-			return again(err)
+			return pass.Again(err)
 		}
 		if wait > 0 && (next == 0 || wait < next) {
 			next = wait

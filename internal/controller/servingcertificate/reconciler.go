@@ -6,12 +6,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -39,9 +39,6 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 }
 
-// conflictDelay gives the cache the time to catch up.
-const conflictDelay = 100 * time.Millisecond
-
 // Reconcile makes one pass: one action at most.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
@@ -51,12 +48,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	}
 	d := decide(s.observed, r.Lifetimes, r.names(), ServiceName, now)
 	if d.Action == "" {
-		return reconcile.Result{RequeueAfter: max(d.Next.Sub(now), time.Millisecond)}, nil
+		return pass.At(d.Next, now), nil
 	}
-	if err := r.take(ctx, s, d, now); apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("taking step %s: %w", d.Action, err)
+	if err := r.take(ctx, s, d, now); err != nil {
+		return pass.Again(fmt.Errorf("taking step %s: %w", d.Action, err))
 	}
 	r.announce(s, d)
 	return reconcile.Result{RequeueAfter: time.Millisecond}, nil

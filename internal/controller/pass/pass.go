@@ -1,0 +1,33 @@
+// Package pass ends a pass of a reconciler: it says when the next one is due.
+//
+// It refuses to know what was reconciled.
+package pass
+
+import (
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// conflictDelay gives the cache the time to catch up.
+const conflictDelay = 100 * time.Millisecond
+
+// Again ends a pass that was not finished. A lost race is no failure: somebody was
+// faster, or the cache is behind, and the next pass sees what there is. Without an
+// error the pass is made again just so.
+func Again(err error) (reconcile.Result, error) {
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// At ends a pass after which something is due at an instant; nothing is, if it is
+// zero.
+func At(next, now time.Time) reconcile.Result {
+	if next.IsZero() {
+		return reconcile.Result{}
+	}
+	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
+}
