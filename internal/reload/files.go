@@ -24,12 +24,16 @@ const dataLink = "..data"
 // reading fails because the old set is gone.
 func readFiles(directory string, names []string) (map[string][]byte, error) {
 	from := directory
-	resolved, err := filepath.EvalSymlinks(filepath.Join(directory, dataLink))
+	// Read, not evaluated: what it points to may be gone the moment after, and a set
+	// that is gone must not be taken for a directory without the link.
+	target, err := os.Readlink(filepath.Join(directory, dataLink))
 	switch {
+	case err == nil && filepath.IsAbs(target):
+		from = target
 	case err == nil:
-		from = resolved
+		from = filepath.Join(directory, target)
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("resolving %s: %w", filepath.Join(directory, dataLink), err)
+		return nil, fmt.Errorf("reading link: %w", err)
 	}
 	files := make(map[string][]byte, len(names))
 	for _, name := range names {

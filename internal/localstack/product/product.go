@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/install"
@@ -165,5 +166,35 @@ func (p *Product) ready(ctx context.Context) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	return p.service.trusted(ctx, p.stack.Client())
+	if err := p.service.trusted(ctx, p.stack.Client()); err != nil {
+		return err
+	}
+	return p.reviewed(ctx)
+}
+
+// trial is an object that only the webhook makes acceptable.
+const trial = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: trial, namespace: ` + Namespace + `, annotations: {mtls.sallyport.dev/mode: mutual}}
+spec:
+  selector: {trial: "true"}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: [trial.invalid]}]
+`
+
+// reviewed reports whether the API server asks the webhook: it reads a changed
+// caBundle a while after it stored it, and a webhook that it cannot reach is
+// ignored. Nothing is stored.
+func (p *Product) reviewed(ctx context.Context) error {
+	objects, err := localstack.ParseYAML([]byte(trial))
+	if err != nil {
+		return err
+	}
+	if err := p.stack.Client().Create(ctx, objects[0], client.DryRunAll); err != nil {
+		return fmt.Errorf("the API server does not ask the webhook yet: %w", err)
+	}
+	if mode := objects[0].Object["spec"].(map[string]any)["servers"].([]any)[0].(map[string]any)["tls"]; mode == nil { //nolint:forcetypeassert // as it was sent
+		return errors.New("the API server does not ask the webhook yet")
+	}
+	return nil
 }
