@@ -10,7 +10,7 @@ help: ## List the targets.
 .PHONY: test
 test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
-	go test -race -timeout 40m ./...
+	go test -race -count=1 -timeout 40m ./...
 
 .PHONY: generate
 generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/default.
