@@ -14,6 +14,9 @@ type Options struct {
 	Binaries Binaries
 	// Replicas is the number of gateways, 1 or 2; 0 means 1.
 	Replicas int
+	// ControlPlaneOnly starts etcd and kube-apiserver with Istio's resource definitions,
+	// and neither istiod nor a gateway: a second or two, for what is decided there.
+	ControlPlaneOnly bool
 	// Directory holds data, credentials and logs. It has to be empty or absent. Empty
 	// means a temporary one, removed by Stop.
 	Directory string

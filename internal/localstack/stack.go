@@ -63,7 +63,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		return nil, fmt.Errorf("starting a stack: %w", err)
 	}
 	s.stopWith(ctx)
-	if err := s.start(ctx, replicas); err != nil {
+	if err := s.start(ctx, replicas, o.ControlPlaneOnly); err != nil {
 		if ctx.Err() == nil {
 			s.keepDirectory() // its logs tell why
 		}
@@ -89,7 +89,7 @@ func newStack(o Options) (*Stack, error) {
 }
 
 // start is the order of things; each step needs the one before it.
-func (s *Stack) start(ctx context.Context, replicas int) error {
+func (s *Stack) start(ctx context.Context, replicas int, controlPlaneOnly bool) error {
 	s.istioCRDs = sync.OnceValues(func() ([]*unstructured.Unstructured, error) { return readCRDs(s.binaries.IstioCRDs) })
 	go func() { _, _ = s.istioCRDs() }() // while the API server starts; what it says is kept
 	steps := []struct {
@@ -100,6 +100,9 @@ func (s *Stack) start(ctx context.Context, replicas int) error {
 		{"installing Istio's resource definitions", s.installCRDs},
 		{"starting istiod", s.startIstiod},
 		{"starting the gateways", func(ctx context.Context) error { return s.startGateways(ctx, replicas) }},
+	}
+	if controlPlaneOnly {
+		steps = steps[:2]
 	}
 	for _, step := range steps {
 		done := s.progress.step(step.what)

@@ -18,24 +18,35 @@ The expressions below are shared by the policies of Gateways and APIRules.
   expression: "oldObject != null && has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}"
 - name: defaultMode
   expression: "namespaceObject != null && has(namespaceObject.metadata.labels) && 'mtls.sallyport.dev/default-mode' in namespaceObject.metadata.labels ? namespaceObject.metadata.labels['mtls.sallyport.dev/default-mode'] : ''"
-# Whose word counts: the new object's, else the old one's, so that opting out and opening up are two writes.
+- name: stated
+  expression: "'mtls.sallyport.dev/mode' in variables.annotations"
+- name: before
+  expression: "'mtls.sallyport.dev/mode' in variables.oldAnnotations && variables.oldAnnotations['mtls.sallyport.dev/mode'] in ['mutual', 'optional'] ? variables.oldAnnotations['mtls.sallyport.dev/mode'] : ''"
+# Whose word counts: the new object's, else its Namespace's, else the old object's, so that opting out and opening up are
+# two writes. The settings are those of whoever opts in.
 - name: asking
-  expression: "'mtls.sallyport.dev/mode' in variables.annotations ? variables.annotations : variables.oldAnnotations"
+  expression: "variables.stated || variables.defaultMode != '' || variables.before == '' ? variables.annotations : variables.oldAnnotations"
 - name: mode
-  expression: "'mtls.sallyport.dev/mode' in variables.asking ? variables.asking['mtls.sallyport.dev/mode'] : variables.defaultMode"
+  expression: "variables.stated ? variables.annotations['mtls.sallyport.dev/mode'] : variables.defaultMode != '' ? variables.defaultMode : variables.before"
 - name: sameKeys
   expression: >-
     oldObject != null
-    && variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldAnnotations && variables.oldAnnotations[k] == variables.annotations[k]))
-    && variables.oldAnnotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in variables.annotations)
-    && variables.labels.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
-    && variables.oldLabels.all(k, !k.startsWith('mtls.sallyport.dev/') || k in variables.labels)
+    && variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldAnnotations && variables.oldAnnotations[k] == variables.annotations[k]))
+    && variables.oldAnnotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.annotations)
+    && variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
+    && variables.oldLabels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.labels)
 - name: unchanged
   expression: "variables.sameKeys && object.spec == oldObject.spec"
 - name: agent
   expression: "request.userInfo.username == {{ include "sallyport.agentUser" . | squote }}"
 - name: judged
   expression: "variables.mode in ['mutual', 'optional'] && !variables.unchanged"
+{{- end }}
+
+{{/* A Namespace that was labelled before the chart was installed: nobody knows what it asks for. */}}
+{{- define "sallyport.backstop.defaultMode" -}}
+- expression: "variables.stated || variables.defaultMode in ['', 'mutual', 'optional'] || variables.unchanged"
+  message: "the label mtls.sallyport.dev/default-mode of the Namespace takes mutual or optional, spelt exactly so: correct it, or annotate the object with mtls.sallyport.dev/mode"
 {{- end }}
 
 {{/* Metadata and everything but the expressions of one policy with its binding; called with dict "root" "name". */}}
@@ -53,9 +64,9 @@ spec:
 
 {{/* The closed grammar; called with dict "root" "kind" "keys" (of that kind) "v1beta1Headers" (expression). */}}
 {{- define "sallyport.backstop.grammar" -}}
-- expression: "variables.unchanged || variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
-  messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since']))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
-- expression: "variables.unchanged || variables.agent || variables.labels.all(k, !k.startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))"
+- expression: "variables.unchanged || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
+  messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.lowerAscii().startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since']))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
+- expression: "variables.unchanged || variables.agent || variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))"
   message: "labels under mtls.sallyport.dev/ are written by the agent only; settings are annotations"
 - expression: "variables.unchanged || variables.agent || ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'].all(k, (k in variables.annotations) == (k in variables.oldAnnotations) && (!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))"
   message: "the annotations owner and unreferenced-since under mtls.sallyport.dev/ are written by the agent only"
@@ -67,12 +78,17 @@ spec:
 {{- end }}
 - expression: "variables.unchanged || !('mtls.sallyport.dev/authorities' in variables.annotations) || variables.annotations['mtls.sallyport.dev/authorities'].matches('^ *([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? *$')"
   message: "mtls.sallyport.dev/authorities takes one CertificateAuthority, <name> or <namespace>/<name>"
-- expression: "variables.unchanged || !('mtls.sallyport.dev/certificate-lifetime' in variables.annotations) || variables.annotations['mtls.sallyport.dev/certificate-lifetime'].matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms|us|ns)){1,6}$')"
-  message: "mtls.sallyport.dev/certificate-lifetime takes a duration such as 720h"
-- expression: "variables.unchanged || !('mtls.sallyport.dev/allowed-clients' in variables.annotations) || variables.annotations['mtls.sallyport.dev/allowed-clients'].matches('^ *[-a-zA-Z0-9._/:]+ *(, *[-a-zA-Z0-9._/:]+ *){0,63}$')"
+- expression: "variables.unchanged || !('mtls.sallyport.dev/certificate-lifetime' in variables.annotations) || (variables.annotations['mtls.sallyport.dev/certificate-lifetime'].matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms|us|ns)){1,6}$') && duration(variables.annotations['mtls.sallyport.dev/certificate-lifetime']) >= duration('60s'))"
+  message: "mtls.sallyport.dev/certificate-lifetime takes a duration of at least a minute, such as 720h"
+- expression: >-
+    variables.unchanged || !('mtls.sallyport.dev/allowed-clients' in variables.annotations)
+    || (variables.annotations['mtls.sallyport.dev/allowed-clients'].matches('^ *[-a-zA-Z0-9._/:]+ *(, *[-a-zA-Z0-9._/:]+ *){0,63}$')
+    && variables.annotations['mtls.sallyport.dev/allowed-clients'].split(',').map(c, c.trim()).all(c,
+    c.matches('^(client/[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*|spiffe://[-a-z0-9._]+(/[-a-zA-Z0-9._]+)+|[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$')
+    && c.split('/').all(part, !(part in ['.', '..']))))
   message: "mtls.sallyport.dev/allowed-clients takes up to 64 of client/<name>, spiffe://<trust domain>/<path> and exact DNS names, separated by commas"
-- expression: "variables.unchanged || variables.mode != '' || variables.annotations.all(k, !k.startsWith('mtls.sallyport.dev/') || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
-  message: "annotations under mtls.sallyport.dev/ say how, but nothing says that: add mtls.sallyport.dev/mode"
+- expression: "variables.unchanged || variables.stated || variables.defaultMode != '' || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since'])"
+  message: "annotations under mtls.sallyport.dev/ say how, but nothing says that: add mtls.sallyport.dev/mode, or disabled to keep it off"
 {{- end }}
 
 {{/* Which objects the grammar concerns at all; a cheap first look. */}}
@@ -80,5 +96,5 @@ spec:
 - name: carries-our-keys
   expression: >-
     [object, oldObject].exists(o, o != null && [has(o.metadata.annotations) ? o.metadata.annotations : {},
-    has(o.metadata.labels) ? o.metadata.labels : {}].exists(m, m.exists(k, k.startsWith('mtls.sallyport.dev/'))))
+    has(o.metadata.labels) ? o.metadata.labels : {}].exists(m, m.exists(k, k.lowerAscii().startsWith('mtls.sallyport.dev/'))))
 {{- end }}

@@ -1,0 +1,75 @@
+package backstop
+
+import (
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+const (
+	opaque = "Opaque"
+	tls    = "kubernetes.io/tls"
+	pair   = `tls.crt: a, tls.key: b`
+)
+
+func TestSecretsThatGatewaysTrust(t *testing.T) {
+	created(t, map[string]write{
+		"a Secret of somebody":                 {manifest: secretIn("istio-system", "mine", opaque, "", "a: b")},
+		"a server's name":                      {manifest: secretIn("istio-system", "shop.edge.mtls", tls, "", pair), refused: "belongs to the agent"},
+		"a CA's name":                          {manifest: secretIn("istio-system", "shop.edge.mtls-cacert", opaque, "", "ca.crt: a"), refused: "belongs to the agent"},
+		"a CA's name where no gateway runs":    {manifest: secretIn("shop", "shop.edge.mtls-cacert", opaque, "", "ca.crt: a")},
+		"a ledger's name":                      {manifest: secretIn(system, "ledger-0123", opaque, "", "a: b"), refused: "belongs to the agent"},
+		"the name of the webhook's pair":       {manifest: secretIn(system, "sallyport-webhook-serving", tls, "", pair), refused: "belongs to the agent"},
+		"another name in the agent's place":    {manifest: secretIn(system, "helm", opaque, "", "a: b")},
+		"the agent's mark":                     {manifest: secretIn("shop", "marked", opaque, mark("ClientCertificate/shop/a/b"), "a: b"), refused: "belongs to the agent"},
+		"a ledger's label":                     {manifest: secretIn("shop", "marked", opaque, ", labels: {"+mtls+"ledger: keys}", "a: b"), refused: "labels under mtls.sallyport.dev/ on a Secret"},
+		"an offer that nobody takes":           {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"adopt: shop/edge}", "a: b"), refused: "are not supported by this version"},
+		"an offer in upper case":               {manifest: secretIn("shop", "mine", opaque, ", annotations: {Mtls.sallyport.dev/adopt: shop/edge}", "a: b"), refused: "are not supported by this version"},
+		"the agent writes a ledger":            {by: agent, manifest: secretIn(system, "ledger-0123", opaque, mark("CertificateAuthority/shop/default/u"), "a: b")},
+		"the agent writes the webhook's pair":  {by: agent, manifest: secretIn(system, "sallyport-webhook-serving", tls, mark("MutatingWebhookConfiguration//sallyport/webhook"), pair)},
+		"the agent writes a server's pair":     {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair)},
+		"the agent writes CAs":                 {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-cacert", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, ca.crl: b")},
+		"the agent writes a name of the users": {by: agent, manifest: secretIn("istio-system", "edge-cert", tls, mark("Gateway/shop/edge/u"), pair)},
+		"the agent writes a caller's pair":     {by: agent, manifest: secretIn("shop", "caller", tls, mark("ClientCertificate/shop/caller/u"), pair+", ca.crt: c")},
+	})
+}
+
+// What a stolen token of the agent is not good for.
+func TestTheAgentIsHeldToItsJob(t *testing.T) {
+	const owned = "APIRule/shop/orders/u"
+	managed := func(name, owner string) string {
+		return gatewayIn("shop", name, mutual+", "+mtls+"owner: "+owner+"}, labels: {"+mtls+`managed: "true"`,
+			"mode: MUTUAL, credentialName: shop."+name+".mtls, minProtocolVersion: TLSV1_2")
+	}
+	created(t, map[string]write{
+		"a Secret without its mark":           {by: agent, manifest: secretIn("istio-system", "mine", opaque, "", "a: b"), refused: "with its own mark only"},
+		"a token of a ServiceAccount":         {by: agent, manifest: secretIn("istio-system", "token", "kubernetes.io/service-account-token", ", labels: {"+mtls+`managed: "true"}, annotations: {`+mtls+"owner: Gateway/shop/edge/u, kubernetes.io/service-account.name: default}", "a: b"), refused: "with type kubernetes.io/tls only"},
+		"a CA inside a server's pair":         {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair+", ca.crt: c"), refused: "a server's Secret has the keys"},
+		"keys that Istio prefers":             {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-cacert", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, cacert: b"), refused: "a Secret of CAs has the keys"},
+		"a server's pair where no gateway is": {by: agent, manifest: secretIn("shop", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair), refused: "for an owner of that kind or namespace"},
+		"a caller of another namespace":       {by: agent, manifest: secretIn("shop", "caller", tls, mark("ClientCertificate/other/caller/u"), pair), refused: "for an owner of that kind or namespace"},
+		"another Secret of its own namespace": {by: agent, manifest: secretIn(system, "helm", opaque, mark("CertificateAuthority/shop/default/u"), "a: b"), refused: "for an owner of that kind or namespace"},
+
+		"published trust":            {by: agent, manifest: "{apiVersion: v1, kind: ConfigMap, metadata: {name: default-mtls-trust, namespace: shop" + mark("CertificateAuthority/shop/default/u") + "}}"},
+		"another ConfigMap":          {by: agent, manifest: "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system" + mark("CertificateAuthority/shop/default/u") + "}}", refused: "<authority>-mtls-trust only"},
+		"a ConfigMap without a mark": {by: agent, manifest: "{apiVersion: v1, kind: ConfigMap, metadata: {name: default-mtls-trust, namespace: shop}}", refused: "with its own mark only"},
+
+		"the Gateway of an APIRule":      {by: agent, manifest: managed("orders-mtls", owned)},
+		"a Gateway of another name":      {by: agent, manifest: managed("edge", owned), refused: "the agent makes the Gateways <apirule>-mtls only"},
+		"the Gateway of another APIRule": {by: agent, manifest: managed("billing-mtls", owned), refused: "the agent makes the Gateways <apirule>-mtls only"},
+		"a Gateway without a mark":       {by: agent, manifest: gatewayIn("shop", "orders-mtls", "a: b", "mode: SIMPLE, credentialName: a"), refused: "the agent makes the Gateways <apirule>-mtls only"},
+		"a Gateway marked by another":    {manifest: managed("orders-mtls", owned), refused: "written by the agent only"},
+	})
+}
+
+func TestTheWebhookWritesNothing(t *testing.T) {
+	for _, manifest := range []string{
+		secretIn("istio-system", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair),
+		gatewayIn("shop", "edge", "a: b", "mode: SIMPLE, credentialName: a"),
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}}",
+	} {
+		if err := webhook.Create(t.Context(), parse(manifest)); !apierrors.IsForbidden(err) {
+			t.Errorf("the API server answers %v to %s", err, manifest)
+		}
+	}
+}
