@@ -88,6 +88,6 @@ func (s *server) serve(ctx context.Context) error {
 	if err := s.http.Shutdown(drain); err != nil {
 		return errors.Join(fmt.Errorf("draining %s: %w", s.name, err), s.http.Close())
 	}
-	_ = <-failed // http.ErrServerClosed: it was asked to
+	<-failed //nolint:errcheck // http.ErrServerClosed: it was asked to stop
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"sallyport.dev/sallyport/pkg/intent"
 )
 
@@ -84,6 +86,10 @@ func (r Request) target(in intent.Intent) (target, *Decision) {
 	if named && !isKymaGateway(gatewayNamespace, gateway) && (gatewayNamespace != namespace || gateway != managedName || nameErr != nil) {
 		return r.named(in, gatewayNamespace, gateway)
 	}
+	if len(hostsOf(r.Object)) == 0 {
+		d := denied(ReasonGateway, "spec.hosts: is empty: name the host")
+		return target{}, &d
+	}
 	if nameErr != nil {
 		d := denied(ReasonName, "%s", nameErr)
 		return target{}, &d
@@ -91,6 +97,10 @@ func (r Request) target(in intent.Intent) (target, *Decision) {
 	for _, host := range hostsOf(r.Object) {
 		if !strings.Contains(host, ".") {
 			d := denied(ReasonGateway, "host %.63q is short, and a Gateway that is made for one APIRule has no domain to complete it with: write the full host, or name a Gateway in spec.gateway", host)
+			return target{}, &d
+		}
+		if !issuable(intent.CanonicalHost(host)) {
+			d := denied(ReasonGateway, "host %.300q: no server certificate can be issued for it: write a DNS name", host)
 			return target{}, &d
 		}
 	}
@@ -111,6 +121,9 @@ func (r Request) named(in intent.Intent, namespace, name string) (target, *Decis
 	deny := func(format string, arguments ...any) (target, *Decision) {
 		d := denied(ReasonGateway, "spec.gateway: "+format, arguments...)
 		return target{}, &d
+	}
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return deny("found %.150q, expected <namespace>/<name> of a Gateway", text(object(r.Object["spec"])["gateway"]))
 	}
 	if key := gatewayLevelKey(r.Object); key != "" {
 		return deny("%s is set by the annotations of Gateway %s/%s, not by those of an APIRule that uses it: move it there", key, namespace, name)

@@ -3,6 +3,8 @@ package mutate
 import (
 	"fmt"
 	"reflect"
+	"strings"
+	"unicode"
 
 	"sallyport.dev/sallyport/pkg/intent"
 )
@@ -125,11 +127,44 @@ type Request struct {
 }
 
 func allowed(reason Reason, warnings ...string) Decision {
-	return Decision{Verdict: Allowed, Reason: reason, Warnings: warnings}
+	return Decision{Verdict: Allowed, Reason: reason, Warnings: plainAll(warnings)}
+}
+
+// maxSaid bounds a message in bytes.
+const maxSaid = 3500
+
+// plain is a text that harms no terminal and no log: what cannot be seen, or turns
+// the direction of what can, is written as an escape. Names of objects come in here
+// as somebody wrote them.
+func plain(said string) string {
+	var out strings.Builder
+	for _, r := range said {
+		if out.Len() > maxSaid {
+			out.WriteString("...")
+			break
+		}
+		if unicode.IsGraphic(r) {
+			out.WriteRune(r)
+		} else {
+			fmt.Fprintf(&out, "\\u%04x", r)
+		}
+	}
+	return out.String()
+}
+
+func plainAll(said []string) []string {
+	if said == nil {
+		return nil
+	}
+	all := make([]string, len(said))
+	for i, s := range said {
+		all[i] = plain(s)
+	}
+	return all
 }
 
 func denied(reason Reason, format string, arguments ...any) Decision {
-	return Decision{Verdict: Denied, Reason: reason, Message: fmt.Sprintf(format, arguments...)}
+	return Decision{Verdict: Denied, Reason: reason, Message: plain(fmt.Sprintf(format, arguments...))}
 }
 
 // metadata is what of an object's metadata the rules read.

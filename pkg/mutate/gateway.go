@@ -198,7 +198,7 @@ func (p *patch) decide(warnings []string, injected func() string) Decision {
 	if len(p.operations) == 0 {
 		return allowed(ReasonComplete, warnings...)
 	}
-	return Decision{Verdict: Patched, Reason: ReasonInjected, Warnings: append([]string{injected()}, warnings...), Operations: p.operations}
+	return Decision{Verdict: Patched, Reason: ReasonInjected, Warnings: plainAll(append([]string{injected()}, warnings...)), Operations: p.operations}
 }
 
 func injectedInto(gateway map[string]any, in intent.Intent) string {

@@ -64,7 +64,7 @@ func (s server) violation(field, format string, arguments ...any) *Violation {
 // rules are what is refused in a server whatever is written into it, in the order
 // in which they are reported.
 var rules = []func(s server, wanted *settings) *Violation{
-	serverWithoutTLS, hostOfEverything, modeNotTerminating, modeContradicts, verificationSkipped, filesForSecrets, severalCredentials,
+	serverWithoutTLS, hostNotIssuable, modeNotTerminating, modeContradicts, verificationSkipped, filesForSecrets, severalCredentials,
 	pinnedCertificates, redirectOnTLS, credentialNameUnusable, caNameContradicts, minTLSContradicts, maxTLSBelowMin, namesByHand,
 }
 
@@ -79,13 +79,32 @@ func serverWithoutTLS(s server, _ *settings) *Violation {
 	return s.violation("port.protocol", "found %.64q, expected HTTPS or TLS: a server without TLS opens the same routes to everybody, even one that only redirects; move it to a Gateway of its own that no VirtualService names", protocol)
 }
 
-func hostOfEverything(s server, _ *settings) *Violation {
-	for _, host := range texts(s.raw["hosts"]) {
-		if intent.CanonicalHost(host) == "*" {
-			return s.violation("hosts", "found %q, which no server certificate can be issued for: name the hosts, such as *.example.com", host)
+// hostNotIssuable: a server certificate names DNS names, of which the first label may
+// be a wildcard (RFC 6125 section 6.4.3).
+func hostNotIssuable(s server, _ *settings) *Violation {
+	hosts := texts(s.raw["hosts"])
+	if len(hosts) == 0 {
+		return s.violation("hosts", "is empty: name the hosts, such as *.example.com")
+	}
+	for _, host := range hosts {
+		namespace, _, scoped := strings.Cut(host, "/")
+		if (scoped && namespace != "." && namespace != "*" && len(validation.IsDNS1123Label(namespace)) > 0) || !issuable(intent.CanonicalHost(host)) {
+			return s.violation("hosts", "found %.300q, which no server certificate can be issued for: name the hosts, such as *.example.com", host)
 		}
 	}
 	return nil
+}
+
+func issuable(host string) bool {
+	name := strings.TrimPrefix(host, "*.")
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if len(validation.IsDNS1123Label(label)) > 0 {
+			return false
+		}
+	}
+	// A name that ends in a number is an IP address.
+	return len(name) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
 func modeNotTerminating(s server, _ *settings) *Violation {

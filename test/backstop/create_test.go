@@ -46,7 +46,9 @@ const mutual = mtls + "mode: mutual"
 // objects that keep mutual TLS off, so that only the grammar has something to say.
 func TestKeysAreAClosedGrammar(t *testing.T) {
 	gateway := func(annotations string) string { return gatewayIn("shop", "edge", annotations, edgeTLS) }
-	names := func(clients string) string { return gateway(mtls + "mode: disabled, " + mtls + `allowed-clients: "` + clients + `"`) }
+	names := func(clients string) string {
+		return gateway(mtls + "mode: disabled, " + mtls + `allowed-clients: "` + clients + `"`)
+	}
 	const form = "takes up to 64 of client/<name>, spiffe://<trust domain>/<path> and exact DNS names"
 	created(t, map[string]write{
 		"a prefix in upper case":          {manifest: gateway("Mtls.sallyport.dev/mode: mutual"), refused: "unknown annotation Mtls.sallyport.dev/mode"},

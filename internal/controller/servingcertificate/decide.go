@@ -67,7 +67,7 @@ type decision struct {
 }
 
 // decide is the whole order of things.
-func decide(o observed, l Lifetimes, names []string, object string, now time.Time) decision {
+func decide(o observed, l Lifetimes, names []string, now time.Time) decision {
 	if o.current.IsZero() {
 		return decision{Action: MakeCA, Reason: rotate.ReasonMissing}
 	}
@@ -79,7 +79,7 @@ func decide(o observed, l Lifetimes, names []string, object string, now time.Tim
 	if !o.bundled || (!o.previous.IsZero() && o.trustedSince.IsZero()) {
 		return decision{Action: WriteBundle, Reason: rotate.ReasonIssuer}
 	}
-	plan := rotate.PlanServer(o.serving, names, LeafSettings(l, object), o.current, now)
+	plan := rotate.PlanServer(o.serving, names, LeafSettings(l), o.current, now)
 	if plan.Issue {
 		if start := o.mayIssue(l, now); start.After(now) {
 			return decision{Next: start}
@@ -113,6 +113,6 @@ func (o observed) mayIssue(l Lifetimes, now time.Time) time.Time {
 }
 
 // LeafSettings are those of the serving certificate.
-func LeafSettings(l Lifetimes, object string) rotate.LeafSettings {
-	return rotate.LeafSettings{Lifetime: l.Leaf, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: object}
+func LeafSettings(l Lifetimes) rotate.LeafSettings {
+	return rotate.LeafSettings{Lifetime: l.Leaf, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: ServiceName}
 }

@@ -30,7 +30,7 @@ func newCA(t testing.TB, name string, l Lifetimes, now time.Time) pki.Authority 
 
 func newLeaf(t testing.TB, ca pki.Authority, l Lifetimes, now time.Time) pki.Pair {
 	t.Helper()
-	s := LeafSettings(l, ServiceName)
+	s := LeafSettings(l)
 	key, err := pki.GenerateKey(s.Algorithm)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestDecide(t *testing.T) {
 	oldLeaf := newLeaf(t, oldCA, l, half.Add(-24*time.Hour))
 	newer := newCA(t, "new", l, half)
 	newLeafOfNew := newLeaf(t, newer, l, half.Add(l.Overlap))
-	renewal := func(leaf pki.Pair) time.Time { return rotate.RenewalTime(leaf.Leaf(), LeafSettings(l, ServiceName)) }
+	renewal := func(leaf pki.Pair) time.Time { return rotate.RenewalTime(leaf.Leaf(), LeafSettings(l)) }
 	firstLeaf := newLeaf(t, oldCA, l, start)
 	overlapped := observed{current: newer, previous: oldCA.Certificate(), serving: oldLeaf, bundled: true, trustedSince: half}
 	switched := observed{current: newer, previous: oldCA.Certificate(), serving: newLeafOfNew, bundled: true, trustedSince: half, replicas: 2, updated: 2}
@@ -120,12 +120,12 @@ func TestDecide(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, decide(test.found, l, names, ServiceName, test.now)); diff != "" {
+			if diff := cmp.Diff(test.want, decide(test.found, l, names, test.now)); diff != "" {
 				t.Errorf("decision (-want +found):\n%s", diff)
 			}
 		})
 	}
-	renamed := decide(observed{current: oldCA, serving: firstLeaf, bundled: true}, l, []string{"sallyport-webhook.elsewhere.svc"}, ServiceName, start)
+	renamed := decide(observed{current: oldCA, serving: firstLeaf, bundled: true}, l, []string{"sallyport-webhook.elsewhere.svc"}, start)
 	if diff := cmp.Diff(decision{Action: IssueLeaf, Reason: rotate.ReasonNames}, renamed); diff != "" {
 		t.Errorf("installed in another namespace (-want +found):\n%s", diff)
 	}

@@ -46,7 +46,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	d := decide(s.observed, r.Lifetimes, r.names(), ServiceName, now)
+	d := decide(s.observed, r.Lifetimes, r.names(), now)
 	if d.Action == "" {
 		return pass.At(d.Next, now), nil
 	}
@@ -98,7 +98,7 @@ func (r *Reconciler) issueLeaf(ctx context.Context, s state, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	pair, err := rotate.MaterializeServer(s.current, trusted, r.names(), LeafSettings(r.Lifetimes, ServiceName), now)
+	pair, err := rotate.MaterializeServer(s.current, trusted, r.names(), LeafSettings(r.Lifetimes), now)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (w *world) observe() state {
 func (w *world) pass() {
 	for range 10 {
 		s := w.observe()
-		d := decide(s.observed, w.lifetimes, names, ServiceName, w.now)
+		d := decide(s.observed, w.lifetimes, names, w.now)
 		switch d.Action {
 		case MakeCA:
 			w.previous, w.current, w.trustedSince = s.outgoing(), newCA(w.t, "ca", w.lifetimes, w.now), time.Time{}

@@ -105,7 +105,7 @@ func (r *Reconciler) gather(ctx context.Context, now time.Time) (state, error) {
 			s.previous = before[0]
 		}
 		if since, err := time.Parse(time.RFC3339, string(s.storedCA.Data[trustedSince])); err == nil && !since.After(now) {
-			s.observed.trustedSince = since
+			s.trustedSince = since
 		}
 	}
 	if s.storedServing != nil {
