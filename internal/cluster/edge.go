@@ -88,10 +88,8 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
 	}
-	if stored.server == nil {
-		if taken, err := c.foreign(ctx, s.Server, s.Owner); err != nil || taken {
-			return EdgeOutcome{Server: Foreign}, err
-		}
+	if taken, err := c.foreign(ctx, s.Server, s.Owner, stored.server); err != nil || taken {
+		return EdgeOutcome{Server: Foreign}, err
 	}
 	var outcome EdgeOutcome
 	var err error
@@ -107,11 +105,14 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	return outcome, err
 }
 
-// foreign reports whether a Secret that the cache does not show is somebody else's.
-func (c *Cluster) foreign(ctx context.Context, key types.NamespacedName, owner intent.Owner) (bool, error) {
-	secret, err := c.LiveSecret(ctx, key)
-	if err != nil || secret == nil {
-		return false, err
+// foreign reports whether a Secret is somebody else's: the one the cache shows, or
+// where it shows none the one that is there.
+func (c *Cluster) foreign(ctx context.Context, key types.NamespacedName, owner intent.Owner, secret *corev1.Secret) (bool, error) {
+	if secret == nil {
+		var err error
+		if secret, err = c.LiveSecret(ctx, key); err != nil || secret == nil {
+			return false, err
+		}
 	}
 	found, ours := OwnerOf(secret)
 	return !ours || !found.Same(owner), nil

@@ -135,11 +135,17 @@ func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issu
 	for n := range maxShards {
 		key := types.NamespacedName{Namespace: c.namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
 		secret, err := c.Secret(ctx, key)
+		if err == nil && secret == nil {
+			secret, err = c.LiveSecret(ctx, key) // as with the ledger
+		}
 		if err != nil {
 			return err
 		}
 		var shard rotate.Serials
 		if secret != nil {
+			if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
+				return fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
+			}
 			if shard, err = rotate.ParseSerials(secret.Data[serialsKey]); err != nil {
 				return fmt.Errorf("reading Secret %s: %w", key, err)
 			}

@@ -87,6 +87,9 @@ func DecodeLedger(data map[string][]byte) (Ledger, error) {
 	if list.Version != formatVersion {
 		return Ledger{}, fmt.Errorf("reading ledger: its format is version %d, expected %d; a newer agent wrote it", list.Version, formatVersion)
 	}
+	if len(list.Generations) == 0 {
+		return Ledger{}, fmt.Errorf("reading ledger: %s lists no generation", indexKey)
+	}
 	var ledger Ledger
 	for _, entry := range list.Generations {
 		g, err := decodeGeneration(entry, data)
