@@ -25,14 +25,14 @@ func TestNoLeafEndsInAnySchedule(t *testing.T) {
 		end := ca.Certificate().NotAfter()
 		var stored pki.Pair
 		renewals := 0
-		for now := start; now.Before(end); {
-			if !stored.IsZero() && now.After(stored.Leaf().NotAfter()) {
-				t.Fatalf("the certificate ended at %s, it is %s", stored.Leaf().NotAfter(), now)
+		for instant := start; instant.Before(end); {
+			if !stored.IsZero() && instant.After(stored.Leaf().NotAfter()) {
+				t.Fatalf("the certificate ended at %s, it is %s", stored.Leaf().NotAfter(), instant)
 			}
-			plan := PlanServer(stored, hosts, s, ca, now)
+			plan := PlanServer(stored, hosts, s, ca, instant)
 			if plan.Issue {
 				var err error
-				if stored, err = ca.IssueServer(pki.ServerRequest{Hosts: hosts, Key: ca.Key(), Lifetime: s.Lifetime}, now); err != nil {
+				if stored, err = ca.IssueServer(pki.ServerRequest{Hosts: hosts, Key: ca.Key(), Lifetime: s.Lifetime}, instant); err != nil {
 					t.Fatal(err)
 				}
 				renewals++
@@ -44,10 +44,10 @@ func TestNoLeafEndsInAnySchedule(t *testing.T) {
 				}
 				break
 			}
-			if !plan.Next.After(now) || plan.Next.After(stored.Leaf().NotAfter()) {
-				t.Fatalf("at %s the next look is %s, the certificate ends at %s", now, plan.Next, stored.Leaf().NotAfter())
+			if !plan.Next.After(instant) || plan.Next.After(stored.Leaf().NotAfter()) {
+				t.Fatalf("at %s the next look is %s, the certificate ends at %s", instant, plan.Next, stored.Leaf().NotAfter())
 			}
-			now = nextPass(t, now, plan.Next, stored.Leaf().NotAfter())
+			instant = nextPass(t, instant, plan.Next, stored.Leaf().NotAfter())
 		}
 		// Each renewal but the last gains a tenth of the lifetime at least.
 		if most := int(life/(s.Lifetime/gainDivisor)) + 2; renewals > most {
@@ -58,10 +58,10 @@ func TestNoLeafEndsInAnySchedule(t *testing.T) {
 
 // nextPass is on time, or early because something changed, or late because nobody
 // was there, but not later than the certificate lives.
-func nextPass(t *rapid.T, now, planned, end time.Time) time.Time {
+func nextPass(t *rapid.T, instant, planned, end time.Time) time.Time {
 	switch rapid.SampledFrom([]string{"on time", "early", "late"}).Draw(t, "pass") {
 	case "early":
-		return now.Add(max(planned.Sub(now)/2, time.Second))
+		return instant.Add(max(planned.Sub(instant)/2, time.Second))
 	case "late":
 		return planned.Add(end.Sub(planned) / 2)
 	}

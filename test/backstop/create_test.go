@@ -15,8 +15,8 @@ type write struct {
 	refused  string
 }
 
-// created runs writes as dry runs: each meets an empty place.
-func created(t *testing.T, writes map[string]write) {
+// checkCreated runs writes as dry runs: each meets an empty place.
+func checkCreated(t *testing.T, writes map[string]write) {
 	for name, w := range writes {
 		t.Run(name, func(t *testing.T) {
 			by := w.by
@@ -50,7 +50,7 @@ func TestKeysAreAClosedGrammar(t *testing.T) {
 		return gateway(mtls + "mode: disabled, " + mtls + `allowed-clients: "` + clients + `"`)
 	}
 	const form = "takes up to 64 of client/<name>, spiffe://<trust domain>/<path> and exact DNS names"
-	created(t, map[string]write{
+	checkCreated(t, map[string]write{
 		"a prefix in upper case":          {manifest: gateway("Mtls.sallyport.dev/mode: mutual"), refused: "unknown annotation Mtls.sallyport.dev/mode"},
 		"upper case beside a right key":   {manifest: gateway(mutual + ", MTLS.SALLYPORT.DEV/min-tls: TLSv1.3"), refused: "unknown annotation MTLS.SALLYPORT.DEV/min-tls"},
 		"a look-alike prefix":             {manifest: gateway(mutual + ", xmtls.sallyport.dev/mode: a")},
@@ -83,7 +83,7 @@ func TestGateways(t *testing.T) {
 		return gatewayIn("asking", "edge", annotations, strings.ReplaceAll(tls, "shop.", "asking."))
 	}
 	tls13 := replaced("TLSV1_2", "TLSV1_3")
-	created(t, map[string]write{
+	checkCreated(t, map[string]write{
 		"optional as annotated":                      {manifest: gatewayIn("shop", "edge", mtls+"mode: optional", optional)},
 		"mutual where optional is asked":             {manifest: gatewayIn("shop", "edge", mtls+"mode: optional", edgeTLS), refused: "has another tls.mode than"},
 		"fields that are there and empty":            {manifest: gatewayIn("shop", "edge", mutual, edgeTLS+`, insecureSkipVerify: false, httpsRedirect: false, caCertificates: ""`)},
@@ -111,7 +111,7 @@ func TestAPIRules(t *testing.T) {
 	const managed = "shop/orders-mtls"
 	const headers = `X-Client-Cert-Subject: "subject=%DOWNSTREAM_PEER_SUBJECT%", X-Client-Cert-Uri: "uri=%DOWNSTREAM_PEER_URI_SAN%", ` +
 		`X-Client-Cert-Issuer: issuer=, X-Client-Cert-Dns: dns=, X-Client-Cert-Serial: serial=, X-Client-Cert-Certificate: certificate=`
-	created(t, map[string]write{
+	checkCreated(t, map[string]write{
 		"all six headers":                       {manifest: ruleIn("v2", "shop", "orders", asked, managed, headers)},
 		"all six headers in v2alpha1":           {manifest: ruleIn("v2alpha1", "shop", "orders", asked, managed, headers)},
 		"only those that are asked for":         {manifest: ruleIn("v2", "shop", "orders", asked, managed, headers[:strings.Index(headers, ", X-Client-Cert-Issuer")]), refused: "does not set request header X-Client-Cert-"},

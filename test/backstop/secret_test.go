@@ -13,7 +13,7 @@ const (
 )
 
 func TestSecretsThatGatewaysTrust(t *testing.T) {
-	created(t, map[string]write{
+	checkCreated(t, map[string]write{
 		"a Secret of somebody":                 {manifest: secretIn("istio-system", "mine", opaque, "", "a: b")},
 		"a server's name":                      {manifest: secretIn("istio-system", "shop.edge.mtls", tls, "", pair), refused: "belongs to the agent"},
 		"a CA's name":                          {manifest: secretIn("istio-system", "shop.edge.mtls-cacert", opaque, "", "ca.crt: a"), refused: "belongs to the agent"},
@@ -41,7 +41,7 @@ func TestTheAgentIsHeldToItsJob(t *testing.T) {
 		return gatewayIn("shop", name, mutual+", "+mtls+"owner: "+owner+"}, labels: {"+mtls+`managed: "true"`,
 			"mode: MUTUAL, credentialName: shop."+name+".mtls, minProtocolVersion: TLSV1_2")
 	}
-	created(t, map[string]write{
+	checkCreated(t, map[string]write{
 		"a Secret without its mark":           {by: agent, manifest: secretIn("istio-system", "mine", opaque, "", "a: b"), refused: "with its own mark only"},
 		"a token of a ServiceAccount":         {by: agent, manifest: secretIn("istio-system", "token", "kubernetes.io/service-account-token", ", labels: {"+mtls+`managed: "true"}, annotations: {`+mtls+"owner: Gateway/shop/edge/u, kubernetes.io/service-account.name: default}", "a: b"), refused: "with type kubernetes.io/tls only"},
 		"a CA inside a server's pair":         {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair+", ca.crt: c"), refused: "a server's Secret has the keys"},
