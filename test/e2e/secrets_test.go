@@ -84,7 +84,7 @@ func TestSecretsAreWhatGatewaysReadAndNothingElse(t *testing.T) {
 		t.Error(err)
 	}
 	serials := ledgerOf(t, "serials", ns, "default").Data["serials"]
-	if serial := fmt.Sprintf("%x ", friend.Certificates[0].Leaf.SerialNumber); !bytes.Contains(serials, []byte(serial)) {
+	if serial := fmt.Sprintf("%x ", friend.Certificates[0].Leaf.SerialNumber.Bytes()); !bytes.Contains(serials, []byte(serial)) {
 		t.Errorf("the caller's serial %sis not recorded in\n%s", serial, serials)
 	}
 }
