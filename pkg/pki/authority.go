@@ -26,6 +26,7 @@ const rootPathLen = 1
 type Authority struct {
 	certificate Certificate
 	key         Key
+	selfSigned  bool
 }
 
 // RootRequest describes a self-signed root.
@@ -85,7 +86,9 @@ func newAuthority(c Certificate, key Key) (Authority, error) {
 	if !key.matches(c.parsed.PublicKey) {
 		return Authority{}, fmt.Errorf("reading CA: the private key does not belong to certificate %s", c.serial)
 	}
-	return Authority{certificate: c, key: key}, nil
+	p := c.parsed
+	selfSigned := bytes.Equal(p.RawIssuer, p.RawSubject) && p.CheckSignatureFrom(p) == nil
+	return Authority{certificate: c, key: key, selfSigned: selfSigned}, nil
 }
 
 // Certificate is the CA's own certificate.
@@ -98,16 +101,14 @@ func (a Authority) Key() Key { return a.key }
 func (a Authority) IsZero() bool { return a.certificate.IsZero() }
 
 // SelfSigned reports whether the CA is its own issuer: a root.
-func (a Authority) SelfSigned() bool {
-	c := a.certificate.parsed
-	return c != nil && bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignatureFrom(c) == nil
-}
+func (a Authority) SelfSigned() bool { return a.selfSigned }
 
 var errNoAuthority = errors.New("there is no CA to sign with")
 
 // issue signs a leaf from a template whose names and usages are set: it adds the
-// validity (inside the CA's own), the serial number and the key ids, and verifies
-// the result the way a peer would.
+// validity (inside the CA's own), the serial number and the key ids. The signature is
+// checked as it is made (crypto/x509.CreateCertificate); whether a peer would take the
+// certificate depends on what the peer trusts, so VerifyServer and VerifyClient tell.
 func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifetime time.Duration, now time.Time) (Chain, error) {
 	if a.IsZero() {
 		return Chain{}, errNoAuthority
@@ -132,14 +133,7 @@ func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifeti
 	if err != nil {
 		return Chain{}, err
 	}
-	chain, err := a.chainFor(leaf)
-	if err != nil {
-		return Chain{}, err
-	}
-	if err := chain.verify([]Certificate{a.certificate}, names.ExtKeyUsage[0], now); err != nil {
-		return Chain{}, err
-	}
-	return chain, nil
+	return a.chainFor(leaf)
 }
 
 // chainFor is the leaf, and the CA itself unless it is a root: peers have roots.
