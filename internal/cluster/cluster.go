@@ -23,6 +23,7 @@ type Cluster struct {
 	client    client.Client
 	live      client.Reader
 	namespace string
+	serials   serialQueues
 }
 
 // New returns a Cluster. The client's cache holds Secrets with our label only; live

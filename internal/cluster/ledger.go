@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -120,65 +119,6 @@ func (c *Cluster) createLedger(ctx context.Context, wanted WantedSecret, ledger 
 		return StoredLedger{}, fmt.Errorf("creating ledger %s: %w", wanted.Key, err)
 	}
 	return StoredLedger{Ledger: ledger, secret: object}, nil
-}
-
-// serialsKey is the key of a shard's data.
-const serialsKey = "serials"
-
-// maxShards bounds the record of one authority's serials: 1000 shards of 512 KiB
-// hold six million certificates.
-const maxShards = 1000
-
-// RecordSerial writes down a certificate that is about to be handed to a caller, in
-// the first shard of the authority that has room.
-func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issued rotate.IssuedSerial, now time.Time) error {
-	for n := range maxShards {
-		key := types.NamespacedName{Namespace: c.namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
-		secret, err := c.Secret(ctx, key)
-		if err == nil && secret == nil {
-			secret, err = c.LiveSecret(ctx, key) // as with the ledger
-		}
-		if err != nil {
-			return err
-		}
-		var shard rotate.Serials
-		if secret != nil {
-			if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
-				return fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
-			}
-			if shard, err = rotate.ParseSerials(secret.Data[serialsKey]); err != nil {
-				return fmt.Errorf("reading Secret %s: %w", key, err)
-			}
-		}
-		shard, fits := shard.Add(issued, now)
-		if !fits {
-			continue
-		}
-		return c.writeShard(ctx, key, record, shard, secret)
-	}
-	return fmt.Errorf("recording serial of %s: all %d shards are full; shorten the lifetime of client certificates", record.Owner, maxShards)
-}
-
-func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, record AuthorityRecord, shard rotate.Serials, stored *corev1.Secret) error {
-	wanted := WantedSecret{
-		Key:    key,
-		Type:   corev1.SecretTypeOpaque,
-		Owner:  record.Owner,
-		Labels: map[string]string{intent.KeyLedger: ledgerSerials},
-		Data:   map[string][]byte{serialsKey: shard.Encode()},
-	}
-	if stored == nil {
-		object := wanted.object()
-		if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
-			return fmt.Errorf("creating Secret %s: %w", key, err)
-		}
-		return nil
-	}
-	outcome, _, err := c.WriteSecret(ctx, wanted, stored)
-	if err == nil && outcome == Foreign {
-		err = fmt.Errorf("writing Secret %s: %w", key, ErrLedgerForeign)
-	}
-	return err
 }
 
 // IsLedger reports whether a Secret of ours holds the keys of an authority, and not

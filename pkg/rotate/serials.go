@@ -40,11 +40,11 @@ type Serials struct {
 // Issued are the records. Callers must not change the slice.
 func (s Serials) Issued() []IssuedSerial { return s.issued }
 
-// Add returns the shard with one more record and without those that ended before
-// now; false if it does not fit any more.
-func (s Serials) Add(record IssuedSerial, now time.Time) (Serials, bool) {
+// Add returns the shard with further records and without those that ended before
+// now; false if they do not fit any more.
+func (s Serials) Add(now time.Time, records ...IssuedSerial) (Serials, bool) {
 	kept := s.Unexpired(now)
-	kept.issued = append(kept.issued, record)
+	kept.issued = append(kept.issued, records...)
 	return kept, len(kept.Encode()) <= MaxShard
 }
 

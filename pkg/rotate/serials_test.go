@@ -43,7 +43,7 @@ func TestSerialsRoundTrip(t *testing.T) {
 				Caller:     rapid.StringMatching(`[0-9a-f-]{36}/[a-z0-9.-]{1,63}`).Draw(rt, "caller"),
 			}
 			var fits bool
-			if shard, fits = shard.Add(record, start); !fits {
+			if shard, fits = shard.Add(start, record); !fits {
 				rt.Fatalf("record %d does not fit", n)
 			}
 		}
@@ -60,14 +60,14 @@ func TestSerialsRoundTrip(t *testing.T) {
 func TestSerialsForgetWhatHasEnded(t *testing.T) {
 	var shard Serials
 	for n, end := range []time.Time{start.Add(time.Hour), start.Add(3 * time.Hour), start.Add(2 * time.Hour)} {
-		shard, _ = shard.Add(issued(t, n+1, end), start)
+		shard, _ = shard.Add(start, issued(t, n+1, end))
 	}
 	at := start.Add(time.Hour)
 	if found := len(shard.Unexpired(at).Issued()); found != 3 {
 		t.Errorf("%d records in the last second of the first, expected 3: it is still accepted", found)
 	}
 	later := at.Add(time.Second)
-	grown, fits := shard.Add(issued(t, 4, start.Add(4*time.Hour)), later)
+	grown, fits := shard.Add(later, issued(t, 4, start.Add(4*time.Hour)))
 	want := []IssuedSerial{issued(t, 2, start.Add(3*time.Hour)), issued(t, 3, start.Add(2*time.Hour)), issued(t, 4, start.Add(4*time.Hour))}
 	if diff := cmp.Diff(want, grown.Issued(), sameRecord); diff != "" || !fits {
 		t.Errorf("after the first ended: fits %t (-want +found):\n%s", fits, diff)
@@ -91,13 +91,13 @@ func TestFullShard(t *testing.T) {
 	for n := range full.issued {
 		full.issued[n] = issued(t, n+1, start.Add(time.Hour))
 	}
-	if _, fits := full.Add(line, start); fits {
+	if _, fits := full.Add(start, line); fits {
 		t.Errorf("%d records of %d bytes fit into %d", len(full.issued)+1, size, MaxShard)
 	}
 	if read, err := ParseSerials(full.Encode()); err != nil || len(read.Issued()) != len(full.issued) {
 		t.Errorf("a full shard is read with error %v", err)
 	}
-	if emptied, fits := full.Add(issued(t, 1, start.Add(3*time.Hour)), start.Add(2*time.Hour)); !fits || len(emptied.Issued()) != 1 {
+	if emptied, fits := full.Add(start.Add(2*time.Hour), issued(t, 1, start.Add(3*time.Hour))); !fits || len(emptied.Issued()) != 1 {
 		t.Errorf("a shard whose records have ended has %d, fits %t; expected the new one alone", len(emptied.Issued()), fits)
 	}
 	if _, err := ParseSerials(make([]byte, MaxShard+1)); err == nil || !strings.Contains(err.Error(), "524289 bytes, at most 524288 are read") {

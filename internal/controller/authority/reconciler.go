@@ -79,7 +79,7 @@ func later(of handler.MapFunc) handler.EventHandler {
 // ofLedger finds the authority that a Secret was made for.
 func ofLedger(_ context.Context, object client.Object) []reconcile.Request {
 	owner, ours := cluster.OwnerOf(object)
-	if !ours || owner.Kind != "CertificateAuthority" {
+	if !ours || owner.Kind != "CertificateAuthority" || !cluster.IsLedger(object) {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}}}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -68,7 +70,7 @@ func (r *Reconciler) checkNames(ctx context.Context, c *v1alpha1.ClientCertifica
 	}
 	for i := range others.Items {
 		o := &others.Items[i]
-		if o.Namespace == c.Namespace || o.Status.Serial == "" {
+		if o.Namespace == c.Namespace || !yields(c, o) {
 			continue
 		}
 		for _, name := range c.Spec.DNSNames {
@@ -101,6 +103,25 @@ func keysOf(o client.Object) []string {
 	return []string{id}
 }
 
+// yields reports whether a ClientCertificate leaves to another one what both ask for:
+// to the one that has a certificate for what it asks, and among equals to the older.
+// So it does not matter which of the two is looked at first.
+func yields(c, other *v1alpha1.ClientCertificate) bool {
+	if has, otherHas := served(c), served(other); has != otherHas {
+		return otherHas
+	}
+	if !c.CreationTimestamp.Equal(&other.CreationTimestamp) {
+		return other.CreationTimestamp.Before(&c.CreationTimestamp)
+	}
+	return other.UID < c.UID
+}
+
+// served reports whether a certificate was issued for what is asked now.
+func served(c *v1alpha1.ClientCertificate) bool {
+	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	return c.Status.Serial != "" && ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == c.Generation
+}
+
 // checkKey refuses a key that an older ClientCertificate has: with one key in two
 // certificates, who holds it can call in both names.
 func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate, csr pki.CertificateRequest) error {
@@ -114,7 +135,7 @@ func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate
 	}
 	for i := range others.Items {
 		o := &others.Items[i]
-		if o.UID != c.UID && o.Status.Serial != "" && c.Status.Serial == "" {
+		if o.UID != c.UID && yields(c, o) {
 			return &issuer.Problem{Reason: v1alpha1.ReasonInvalidCSR, Lasting: true, Message: "spec.csr: its key is certified for another ClientCertificate: make a new key for each caller"}
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -36,6 +36,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
+
+	firsts firsts
 }
 
 // healEvery is how often a caller's Secret is looked at: the agent has no right to
@@ -49,8 +51,11 @@ const deniedDelay = 15 * time.Second
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
 	certificate := &v1alpha1.ClientCertificate{}
-	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, certificate); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, certificate); apierrors.IsNotFound(err) {
+		r.firsts.forget(request.NamespacedName)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading ClientCertificate %s: %w", request, err)
 	}
 	if certificate.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
@@ -149,9 +154,12 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 // intoSecret issues with a key made here; both go into a Secret.
 func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
 	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
-	stored, err := r.Cluster.LiveSecret(ctx, key)
-	if err != nil {
-		return f, r.denied(err, c.Namespace)
+	var stored *corev1.Secret
+	var err error
+	if !r.firsts.take(c) {
+		if stored, err = r.Cluster.LiveSecret(ctx, key); err != nil {
+			return f, r.denied(err, c.Namespace)
+		}
 	}
 	owner := intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
 	pair := storedPair(stored, owner)

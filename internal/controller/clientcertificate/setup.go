@@ -9,7 +9,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -19,17 +21,29 @@ import (
 	"sallyport.dev/sallyport/internal/programming"
 )
 
-// SetupWithManager registers the reconciler. It works on one certificate at a time:
-// all of an authority's serial numbers go into one record.
+// workers is how many ClientCertificates are reconciled at the same time: enough for
+// the API server to be what takes the time.
+const workers = 8
+
+// SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.ClientCertificate{}, byKey, keysOf); err != nil {
 		return fmt.Errorf("indexing ClientCertificates by key: %w", err)
+	}
+	// The manager runs this when the agent is elected, beside the controller.
+	elected := manager.RunnableFunc(func(context.Context) error {
+		r.firsts.begin(r.Clock.Now())
+		return nil
+	})
+	if err := mgr.Add(elected); err != nil {
+		return fmt.Errorf("adding the note of the election: %w", err)
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("clientcertificate").
 		For(&v1alpha1.ClientCertificate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CertificateAuthority{}, handler.EnqueueRequestsFromMapFunc(r.ofAuthority), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 

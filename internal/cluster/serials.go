@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// serialsKey is the key of a shard's data.
+const serialsKey = "serials"
+
+// maxShards bounds the record of one authority's serials: 1000 shards of 512 KiB
+// hold six million certificates.
+const maxShards = 1000
+
+// RecordSerial writes down a certificate that is about to be handed to a caller, in
+// the first shard of the authority that has room. Those that come while one is being
+// written go into the next write together: what an authority issues at once costs few
+// writes, however many callers there are.
+func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issued rotate.IssuedSerial, now time.Time) error {
+	done := make(chan error, 1)
+	if c.serials.join(record.Name, queuedSerial{issued: issued, done: done}) {
+		for batch := c.serials.next(record.Name); len(batch) > 0; batch = c.serials.next(record.Name) {
+			err := c.recordSerials(ctx, record, batch, now)
+			for _, queued := range batch {
+				queued.done <- err
+			}
+		}
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("recording a serial of %s: %w", record.Owner, context.Cause(ctx))
+	}
+}
+
+func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, batch []queuedSerial, now time.Time) error {
+	issued := make([]rotate.IssuedSerial, len(batch))
+	for i := range batch {
+		issued[i] = batch[i].issued
+	}
+	for n := range maxShards {
+		key := types.NamespacedName{Namespace: c.namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
+		secret, err := c.shard(ctx, key)
+		if err != nil {
+			return err
+		}
+		var shard rotate.Serials
+		if secret != nil {
+			if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
+				return fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
+			}
+			if shard, err = rotate.ParseSerials(secret.Data[serialsKey]); err != nil {
+				return fmt.Errorf("reading Secret %s: %w", key, err)
+			}
+		}
+		shard, fits := shard.Add(now, issued...)
+		if !fits {
+			continue
+		}
+		written, err := c.writeShard(ctx, key, record, shard, secret)
+		c.serials.remember(key, written, now) // nothing after a failure: then the stored one decides
+		return err
+	}
+	return fmt.Errorf("recording serial of %s: all %d shards are full; shorten the lifetime of client certificates", record.Owner, maxShards)
+}
+
+// shard is the stored shard; nil if there is none. It is the one written last, as
+// long as the cache has not caught up.
+func (c *Cluster) shard(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	cached, err := c.Secret(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	written := c.serials.written(key)
+	if cached == nil {
+		if written != nil {
+			return written, nil
+		}
+		return c.LiveSecret(ctx, key) // as with the ledger
+	}
+	if written == nil {
+		return cached, nil
+	}
+	if order, err := resourceversion.CompareResourceVersion(written.ResourceVersion, cached.ResourceVersion); err == nil && order > 0 {
+		return written, nil
+	}
+	return cached, nil
+}
+
+// writeShard returns the shard as it is stored after the write, nil with an error.
+func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, record AuthorityRecord, shard rotate.Serials, stored *corev1.Secret) (*corev1.Secret, error) {
+	wanted := WantedSecret{
+		Key:    key,
+		Type:   corev1.SecretTypeOpaque,
+		Owner:  record.Owner,
+		Labels: map[string]string{intent.KeyLedger: ledgerSerials},
+		Data:   map[string][]byte{serialsKey: shard.Encode()},
+	}
+	if stored == nil {
+		object := wanted.object()
+		if err := c.client.Create(ctx, object, client.FieldOwner(FieldOwner)); err != nil {
+			return nil, fmt.Errorf("creating Secret %s: %w", key, err)
+		}
+		return object, nil
+	}
+	outcome, written, err := c.WriteSecret(ctx, wanted, stored)
+	switch {
+	case err != nil:
+		return nil, err
+	case outcome == Foreign:
+		return nil, fmt.Errorf("writing Secret %s: %w", key, ErrLedgerForeign)
+	}
+	return written, nil
+}
+
+// queuedSerial waits to be written.
+type queuedSerial struct {
+	issued rotate.IssuedSerial
+	done   chan<- error
+}
+
+// serialQueues hold, for each authority, what waits for the write that is under way.
+type serialQueues struct {
+	mu     sync.Mutex
+	queued map[string][]queuedSerial // with an entry as long as somebody writes
+	last   map[types.NamespacedName]writtenShard
+}
+
+type writtenShard struct {
+	secret *corev1.Secret
+	at     time.Time
+}
+
+// cacheLag is how far behind the cache is thought to be at most.
+const cacheLag = 10 * time.Second
+
+// join adds a serial. It returns true to whoever has to write, for himself and for
+// all who come after.
+func (q *serialQueues) join(ledger string, serial queuedSerial) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queued == nil {
+		q.queued = map[string][]queuedSerial{}
+	}
+	_, busy := q.queued[ledger]
+	q.queued[ledger] = append(q.queued[ledger], serial)
+	return !busy
+}
+
+// next takes all that wait. None is the end of the writer's turn.
+func (q *serialQueues) next(ledger string) []queuedSerial {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batch := q.queued[ledger]
+	if len(batch) == 0 {
+		delete(q.queued, ledger)
+		return nil
+	}
+	q.queued[ledger] = nil
+	return batch
+}
+
+// remember keeps what was written until the cache shows it, and no longer: it forgets
+// what it was told long ago.
+func (q *serialQueues) remember(key types.NamespacedName, secret *corev1.Secret, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.last == nil {
+		q.last = map[types.NamespacedName]writtenShard{}
+	}
+	for other, written := range q.last {
+		if now.Sub(written.at) > cacheLag {
+			delete(q.last, other)
+		}
+	}
+	if secret == nil {
+		delete(q.last, key)
+		return
+	}
+	q.last[key] = writtenShard{secret: secret, at: now}
+}
+
+func (q *serialQueues) written(key types.NamespacedName) *corev1.Secret {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last[key].secret
+}
