@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +25,7 @@ type Cluster struct {
 	live      client.Reader
 	namespace string
 	serials   serialQueues
+	ledgers   sync.Map // of decodedLedger, by the name of their Secret
 }
 
 // New returns a Cluster. The client's cache holds Secrets with our label only; live

@@ -73,11 +73,34 @@ func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLed
 	if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
 		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
 	}
-	ledger, err := rotate.DecodeLedger(secret.Data)
+	ledger, err := c.decode(secret)
 	if err != nil {
 		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %w", key, ErrLedgerUnreadable, err)
 	}
 	return StoredLedger{Ledger: ledger, secret: secret}, nil
+}
+
+// decodedLedger is what a Secret held in one version.
+type decodedLedger struct {
+	uid     types.UID
+	version string
+	ledger  rotate.Ledger
+}
+
+// decode reads what a Secret holds, once for each version of it: every pass over
+// everything that an authority has issued asks for the same.
+func (c *Cluster) decode(secret *corev1.Secret) (rotate.Ledger, error) {
+	if last, ok := c.ledgers.Load(secret.Name); ok {
+		if known, is := last.(decodedLedger); is && known.uid == secret.UID && known.version == secret.ResourceVersion {
+			return known.ledger, nil
+		}
+	}
+	ledger, err := rotate.DecodeLedger(secret.Data)
+	if err != nil {
+		return rotate.Ledger{}, err
+	}
+	c.ledgers.Store(secret.Name, decodedLedger{uid: secret.UID, version: secret.ResourceVersion, ledger: ledger})
+	return ledger, nil
 }
 
 // WriteLedger stores a ledger in place of the one it was made from. It fails with a

@@ -35,7 +35,7 @@ func NewObject() *unstructured.Unstructured {
 }
 
 // workers is how many APIRules are reconciled at the same time.
-const workers = 4
+const workers = 32
 
 // SetupWithManager registers the reconciler. It looks again when an APIRule, a
 // Gateway it uses, a Secret behind that, or its authority's ledger changes.

@@ -21,9 +21,9 @@ import (
 	"sallyport.dev/sallyport/internal/programming"
 )
 
-// workers is how many ClientCertificates are reconciled at the same time: enough for
-// the API server to be what takes the time.
-const workers = 8
+// workers is how many ClientCertificates are reconciled at the same time. Most of them wait
+// for the API server, and those of one authority share the writes of its record.
+const workers = 64
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {

@@ -22,7 +22,7 @@ import (
 )
 
 // workers is how many Gateways are reconciled at the same time.
-const workers = 4
+const workers = 32
 
 // SetupWithManager registers the reconciler. It looks again when a Gateway, one of
 // its Secrets, its authority's ledger, or the Gateways that share its hosts change.
