@@ -71,7 +71,7 @@ func ManagedGatewayName(apirule string) (string, error) {
 		return "", errors.New("the APIRule has no name yet (metadata.generateName), and its Gateway is named after it: give it one in metadata.name, or name a Gateway in spec.gateway")
 	}
 	if len(apirule) > maxManagedAPIRule || strings.Contains(apirule, ".") {
-		return "", fmt.Errorf("an APIRule whose name has a dot or more than %d characters cannot have a managed Gateway: name a Gateway in spec.gateway", maxManagedAPIRule)
+		return "", fmt.Errorf("found %.300q, and an APIRule whose name has a dot or more than %d characters cannot have a managed Gateway: choose another name, or name a Gateway in spec.gateway", apirule, maxManagedAPIRule)
 	}
 	return apirule + managedSuffix, nil
 }

@@ -23,7 +23,7 @@ func APIRule(r Request) Decision {
 	}
 	in, _ := intent.Parse(described(intent.KindAPIRule, r.Object), r.Platform).Intent()
 	if external := object(r.Object["spec"])["externalGateway"]; external != nil && external != "" {
-		return denied(ReasonGateway, "spec.externalGateway: its Gateway is owned by Kyma's operator, which would take every change back: use spec.gateway, or leave both out and a Gateway is made")
+		return denied(ReasonGateway, "spec.externalGateway: found %.200s, whose Gateway is owned by Kyma's operator, which would take every change back: use spec.gateway, or leave both out and a Gateway is made", render(external))
 	}
 	p := newPatch(r.Object)
 	mode := in.Mode()
@@ -87,25 +87,29 @@ func (r Request) target(in intent.Intent) (target, *Decision) {
 		return r.named(in, gatewayNamespace, gateway)
 	}
 	if len(hostsOf(r.Object)) == 0 {
-		d := denied(ReasonGateway, "spec.hosts: is empty: name the host")
+		d := denied(ReasonGateway, "spec.hosts: is empty: write the host to protect, such as orders.example.com")
 		return target{}, &d
 	}
 	if nameErr != nil {
-		d := denied(ReasonName, "%s", nameErr)
+		d := denied(ReasonName, "metadata.name: %s", nameErr)
 		return target{}, &d
 	}
-	for _, host := range hostsOf(r.Object) {
+	for i, host := range hostsOf(r.Object) {
+		at := fmt.Sprintf("spec.hosts[%d]", i)
+		if version(r.Object) == "v1beta1" {
+			at = "spec.host"
+		}
 		if !strings.Contains(host, ".") {
-			d := denied(ReasonGateway, "host %.63q is short, and a Gateway that is made for one APIRule has no domain to complete it with: write the full host, or name a Gateway in spec.gateway", host)
+			d := denied(ReasonGateway, "%s: found %.63q, which is short, and a Gateway that is made for one APIRule has no domain to complete it with: write the full host, or name a Gateway in spec.gateway", at, host)
 			return target{}, &d
 		}
 		if !issuable(intent.CanonicalHost(host)) {
-			d := denied(ReasonGateway, "host %.300q: no server certificate can be issued for it: write a DNS name", host)
+			d := denied(ReasonGateway, "%s: found %.300q, which no server certificate can be issued for: %s", at, host, wayToName(intent.CanonicalHost(host)))
 			return target{}, &d
 		}
 	}
 	if stored, found := r.gateway(namespace, managedName); found && !managedFor(stored, namespace, name) {
-		d := denied(ReasonGateway, "Gateway %s/%s exists and was not made for this APIRule: rename one of the two, or name a Gateway in spec.gateway", namespace, managedName)
+		d := denied(ReasonGateway, "metadata.name: the Gateway for this APIRule would be %s/%s, which exists and was not made for it: rename one of the two, or name a Gateway in spec.gateway", namespace, managedName)
 		return target{}, &d
 	}
 	spelling := namespace + "/" + managedName

@@ -214,16 +214,23 @@ func normal(value any) any {
 	return value
 }
 
-// agentOnly names a key that only the agent writes and that this request changes.
-// The agent's own requests are not reviewed.
+// agentOnly names a key that only the agent writes and that this request changes, and
+// what was found there. The agent's own requests are not reviewed.
 func (r Request) agentOnly() (string, bool) {
 	annotations, labels, _, _ := metadata(r.Object)
 	oldAnnotations, oldLabels, _, _ := metadata(r.Old)
 	if annotations[intent.KeyOwner] != oldAnnotations[intent.KeyOwner] {
-		return "annotation " + intent.KeyOwner, true
+		return changedKey("annotations", intent.KeyOwner, annotations), true
 	}
 	if labels[intent.KeyManaged] != oldLabels[intent.KeyManaged] {
-		return "label " + intent.KeyManaged, true
+		return changedKey("labels", intent.KeyManaged, labels), true
 	}
 	return "", false
+}
+
+func changedKey(of, key string, values map[string]string) string {
+	if value, ok := values[key]; ok {
+		return fmt.Sprintf("metadata.%s[%s]: found %.100q", of, key, value)
+	}
+	return fmt.Sprintf("metadata.%s[%s]: found nothing", of, key)
 }

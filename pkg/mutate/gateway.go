@@ -19,11 +19,11 @@ func Gateway(r Request) Decision {
 	}
 	in, _ := intent.Parse(described(intent.KindGateway, r.Object), r.Platform).Intent()
 	_, _, namespace, name := metadata(r.Object)
-	if owner := operatorOwner(r.Object); owner != "" {
-		return denied(ReasonOperatorOwned, "Gateway %s/%s is owned by %s, which would take every change back: make a Gateway of your own for %s and annotate that", namespace, name, owner, intent.KeyMode)
+	if field, owner := operatorOwner(r.Object); owner != "" {
+		return denied(ReasonOperatorOwned, "%s: Gateway %s/%s is owned by %s, which would take every change back: make a Gateway of your own for these hosts, and annotate that with %s: %s", field, namespace, name, owner, intent.KeyMode, in.Mode())
 	}
 	if err := intent.CheckGatewayName(namespace, name); err != nil {
-		return denied(ReasonName, "%s", err)
+		return denied(ReasonName, "metadata.name: %s", err)
 	}
 	p := newPatch(r.Object)
 	if in.FromNamespace() {
@@ -43,11 +43,11 @@ func Gateway(r Request) Decision {
 // asks for mutual TLS in a form that can be read.
 func (r Request) preliminary(kind intent.Kind) (Decision, bool) {
 	if key, changed := r.agentOnly(); changed {
-		return denied(ReasonAgentOnly, "%s is written by the agent only: leave it as it is", key), true
+		return denied(ReasonAgentOnly, "%s, but only the agent writes it: leave it as it is stored, or out of a new object", key), true
 	}
 	annotations, labels, namespace, name := metadata(r.Object)
 	if labels[intent.KeyManaged] == "true" && r.Old != nil {
-		return denied(ReasonAgentOnly, "%s %s/%s is managed (%s): change the object it was made for", kind, namespace, name, annotations[intent.KeyOwner]), true
+		return denied(ReasonAgentOnly, "metadata.labels[%s]: %s %s/%s is managed for %.300q, and the agent would take every change back: change the object that it was made for", intent.KeyManaged, kind, namespace, name, annotations[intent.KeyOwner]), true
 	}
 	answer := intent.Parse(described(kind, r.Object), r.Platform)
 	switch answer.State() {
@@ -92,7 +92,7 @@ func (r Request) previous(namespace, name string) *settings {
 func (p *patch) servers(wanted, previous *settings, old map[string]any, c Capabilities) []Violation {
 	raw := list(object(p.object["spec"])["servers"])
 	if len(raw) == 0 {
-		return []Violation{{Path: "spec.servers", Message: "is empty: there is nothing to protect"}}
+		return []Violation{{Path: "spec.servers", Message: "is empty, so there is nothing to protect: write a server with the hosts to protect"}}
 	}
 	before := list(object(old["spec"])["servers"])
 	var violations []Violation
@@ -135,22 +135,24 @@ func credentialsDiffer(servers []server, wanted *settings) *Violation {
 	return nil
 }
 
-// operatorOwner names whoever would take our changes back; empty if nobody.
-func operatorOwner(o map[string]any) string {
+// operatorOwner names whoever would take our changes back, and the field that tells;
+// empty if nobody.
+func operatorOwner(o map[string]any) (field, owner string) {
 	annotations, _, namespace, name := metadata(o)
+	const disclaimer = "apigateways.operator.kyma-project.io/managed-by-disclaimer"
 	if namespace == "kyma-system" && name == "kyma-gateway" {
-		return "Kyma's operator"
+		return "metadata.name", "Kyma's operator"
 	}
-	if _, ok := annotations["apigateways.operator.kyma-project.io/managed-by-disclaimer"]; ok {
-		return "Kyma's operator"
+	if _, ok := annotations[disclaimer]; ok {
+		return "metadata.annotations[" + disclaimer + "]", "Kyma's operator"
 	}
-	for _, reference := range list(object(o["metadata"])["ownerReferences"]) {
+	for i, reference := range list(object(o["metadata"])["ownerReferences"]) {
 		owner := object(reference)
 		if boolean(owner["controller"]) {
-			return fmt.Sprintf("%s %s", text(owner["kind"]), text(owner["name"]))
+			return fmt.Sprintf("metadata.ownerReferences[%d]", i), fmt.Sprintf("%s %s", text(owner["kind"]), text(owner["name"]))
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // conflicts denies a host that is being added and that an older Gateway holds:
@@ -166,7 +168,7 @@ func (r Request) conflicts(gateway map[string]any) (*Decision, []string) {
 		where := fmt.Sprintf("host %s on port %d of ingress %s", c.Host, c.Port, c.Ingress)
 		switch {
 		case c.OtherIsOlder && !held[hostPort{c.Host, c.Port}]:
-			d := denied(ReasonHostConflict, "%s is held by the older Gateway %s/%s, and Istio would drop the whole server that adds it here: take the host off one of the two", where, c.Namespace, c.Name)
+			d := denied(ReasonHostConflict, "%s: %s is held by the older Gateway %s/%s, and Istio would drop the whole server that adds it here: take the host off one of the two", placeOf(gateway, c), where, c.Namespace, c.Name)
 			return &d, nil
 		case c.OtherIsOlder:
 			warnings = append(warnings, fmt.Sprintf("%s is held by the older Gateway %s/%s: Istio serves it from there, and drops the server that has it here", where, c.Namespace, c.Name))
@@ -175,6 +177,19 @@ func (r Request) conflicts(gateway map[string]any) (*Decision, []string) {
 		}
 	}
 	return nil, warnings
+}
+
+// placeOf is the path of the host that is in conflict.
+func placeOf(gateway map[string]any, c Conflict) string {
+	for i, s := range list(object(gateway["spec"])["servers"]) {
+		port, _ := normal(object(object(s)["port"])["number"]).(float64)
+		for j, host := range texts(object(s)["hosts"]) {
+			if (hostPort{intent.CanonicalHost(host), uint32(port)}) == (hostPort{c.Host, c.Port}) {
+				return fmt.Sprintf("spec.servers[%d].hosts[%d]", i, j)
+			}
+		}
+	}
+	return "spec.servers"
 }
 
 type hostPort struct {

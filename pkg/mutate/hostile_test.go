@@ -34,7 +34,7 @@ func TestHostsThatNoCertificateCanNameAreDenied(t *testing.T) {
 		"*", "ns/*", "./*", "10.0.0.1", "::1", "*foo.example.com", "a.*.example.com", "a_b.example.com", "a..b", ".example.com", "-a.example.com", "mo\u0434e.example.com",
 		strings.Repeat("a", 64) + ".example.com", strings.Repeat("a.", 130) + "com", "x\x00y.example.com", "",
 	} {
-		if d := with(host); d.Verdict != Denied || !strings.Contains(d.Message, "spec.servers[0].hosts: found ") {
+		if d := with(host); d.Verdict != Denied || !strings.Contains(d.Message, "spec.servers[0].hosts[0]: found ") {
 			t.Errorf("%.80q: %s %s", host, d.Verdict, d.Message)
 		}
 	}

@@ -2,9 +2,11 @@ package mutate
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -86,13 +88,31 @@ func hostNotIssuable(s server, _ *settings) *Violation {
 	if len(hosts) == 0 {
 		return s.violation("hosts", "is empty: name the hosts, such as *.example.com")
 	}
-	for _, host := range hosts {
+	for i, host := range hosts {
 		namespace, _, scoped := strings.Cut(host, "/")
 		if (scoped && namespace != "." && namespace != "*" && len(validation.IsDNS1123Label(namespace)) > 0) || !issuable(intent.CanonicalHost(host)) {
-			return s.violation("hosts", "found %.300q, which no server certificate can be issued for: name the hosts, such as *.example.com", host)
+			return s.violation(fmt.Sprintf("hosts[%d]", i), "found %.300q, which no server certificate can be issued for: %s", host, wayToName(intent.CanonicalHost(host)))
 		}
 	}
 	return nil
+}
+
+// wayToName says how a host would have to be written.
+func wayToName(host string) string {
+	switch {
+	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "write letters beyond a to z in their ASCII form, which begins with xn--"
+	case isAddress(host):
+		return "callers that dial an address send no name: give it a DNS name, and write that"
+	case strings.Contains(strings.TrimPrefix(host, "*."), "*"):
+		return "write * alone as the first label, and a domain after it, such as *.example.com"
+	}
+	return "write a DNS name such as shop.example.com or *.example.com, of labels up to 63 and 253 characters in all"
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
 }
 
 func issuable(host string) bool {
@@ -125,7 +145,7 @@ func modeContradicts(s server, wanted *settings) *Violation {
 
 func verificationSkipped(s server, _ *settings) *Violation {
 	if boolean(s.tls["insecureSkipVerify"]) {
-		return s.violation("tls.insecureSkipVerify", "callers would not be verified: remove it")
+		return s.violation("tls.insecureSkipVerify", "found true, with which callers are not verified: remove it")
 	}
 	return nil
 }
@@ -133,7 +153,7 @@ func verificationSkipped(s server, _ *settings) *Violation {
 func filesForSecrets(s server, _ *settings) *Violation {
 	for _, field := range []string{"serverCertificate", "privateKey", "caCertificates", "caCrl"} {
 		if s.tls[field] != nil && s.tls[field] != "" {
-			return s.violation("tls."+field, "is a file in the gateway's pod, which nobody here can rotate: remove it")
+			return s.violation("tls."+field, "found %.300s, a file in the gateway's pod, which nobody here can renew: remove it, and Secrets of our own are used", render(s.tls[field]))
 		}
 	}
 	return nil
@@ -142,7 +162,7 @@ func filesForSecrets(s server, _ *settings) *Violation {
 func severalCredentials(s server, _ *settings) *Violation {
 	for _, field := range []string{"credentialNames", "tlsCertificates"} {
 		if len(list(s.tls[field])) > 0 {
-			return s.violation("tls."+field, "is not supported together with %s: use credentialName, or remove it", intent.KeyMode)
+			return s.violation("tls."+field, "found %.300s, which is not supported together with %s: remove it, and one Secret is used, of credentialName or of our own", render(s.tls[field]), intent.KeyMode)
 		}
 	}
 	return nil
@@ -151,7 +171,7 @@ func severalCredentials(s server, _ *settings) *Violation {
 func pinnedCertificates(s server, _ *settings) *Violation {
 	for _, field := range []string{"verifyCertificateSpki", "verifyCertificateHash"} {
 		if len(list(s.tls[field])) > 0 {
-			return s.violation("tls."+field, "would refuse callers once their certificate is renewed: remove it and use %s", intent.KeyAllowedClients)
+			return s.violation("tls."+field, "found %.300s, which would refuse callers once their certificate is renewed: remove it, and name the callers with %s", render(s.tls[field]), intent.KeyAllowedClients)
 		}
 	}
 	return nil
@@ -159,7 +179,7 @@ func pinnedCertificates(s server, _ *settings) *Violation {
 
 func redirectOnTLS(s server, _ *settings) *Violation {
 	if boolean(s.tls["httpsRedirect"]) {
-		return s.violation("tls.httpsRedirect", "has no meaning on a server with TLS: remove it")
+		return s.violation("tls.httpsRedirect", "found true, which has no meaning on a server with TLS: remove it")
 	}
 	return nil
 }
