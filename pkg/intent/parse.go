@@ -93,13 +93,20 @@ func unknownKey(key string, kind Kind, known []string) string {
 	}
 	switch {
 	case slices.Contains(keysOf(KindAPIRule), key):
-		return fmt.Sprintf("goes on an APIRule, not on a %s", kind)
+		return "goes on an APIRule, not on a Gateway: take it off"
 	case key == KeyAdopt || key == KeyUseAsCA:
-		return fmt.Sprintf("goes on a Secret, not on a %s", kind)
+		return fmt.Sprintf("goes on a Secret, not on %s: take it off", withArticle(kind))
 	case key == KeyManaged || key == KeyLedger:
 		return "is written by the agent only, as a label"
 	}
-	return fmt.Sprintf("unknown key: a %s has %s", kind, strings.Join(known, ", "))
+	return fmt.Sprintf("unknown key: %s has %s", withArticle(kind), strings.Join(known, ", "))
+}
+
+func withArticle(kind Kind) string {
+	if kind == KindAPIRule {
+		return "an APIRule"
+	}
+	return "a " + string(kind)
 }
 
 func labelErrors(labels map[string]string) field.ErrorList {
