@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/yaml"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/kyma"
@@ -171,9 +172,9 @@ func eventually(t *testing.T, limit time.Duration, what string, done func(contex
 
 func parse(t *testing.T, manifest string) *unstructured.Unstructured {
 	t.Helper()
-	objects, err := localstack.ParseYAML([]byte(manifest))
-	if err != nil || len(objects) != 1 {
-		t.Fatalf("%d objects in %s: %v", len(objects), manifest, err)
+	object := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
+		t.Fatalf("%s: %v", manifest, err)
 	}
-	return objects[0]
+	return object
 }
