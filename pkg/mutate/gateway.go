@@ -2,6 +2,7 @@ package mutate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -164,7 +165,7 @@ func (r Request) conflicts(gateway map[string]any) (*Decision, []string) {
 	}
 	held := hostPorts(r.Old)
 	var warnings []string
-	for _, c := range r.Edge.Conflicts(gateway) {
+	for _, c := range r.Edge.Conflicts(r.aged(gateway)) {
 		where := fmt.Sprintf("host %s on port %d of ingress %s", c.Host, c.Port, c.Ingress)
 		switch {
 		case c.OtherIsOlder && !held[hostPort{c.Host, c.Port}]:
@@ -177,6 +178,20 @@ func (r Request) conflicts(gateway map[string]any) (*Decision, []string) {
 		}
 	}
 	return nil, warnings
+}
+
+// aged is the Gateway with the age that the API server gives it. What a person writes
+// into metadata.creationTimestamp is not stored: a manifest that was once read from
+// a cluster has that of another life, and most have none.
+func (r Request) aged(gateway map[string]any) map[string]any {
+	meta := maps.Clone(object(gateway["metadata"]))
+	delete(meta, "creationTimestamp")
+	if created, ok := object(r.Old["metadata"])["creationTimestamp"]; ok && meta != nil {
+		meta["creationTimestamp"] = created
+	}
+	gateway = maps.Clone(gateway)
+	gateway["metadata"] = meta
+	return gateway
 }
 
 // placeOf is the path of the host that is in conflict.
