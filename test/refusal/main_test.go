@@ -178,3 +178,19 @@ func parse(t *testing.T, manifest string) *unstructured.Unstructured {
 	}
 	return object
 }
+
+// create stores an object for the rest of the test.
+func create(t *testing.T, manifest string) *unstructured.Unstructured {
+	t.Helper()
+	object := parse(t, manifest)
+	if err := shared.person.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The test's own context has ended by now.
+		if err := client.IgnoreNotFound(shared.person.Delete(context.WithoutCancel(t.Context()), object)); err != nil {
+			t.Error(err)
+		}
+	})
+	return object
+}
