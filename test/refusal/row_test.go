@@ -2,8 +2,10 @@ package refusal
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -180,10 +182,15 @@ func accepted(t *testing.T, like *unstructured.Unstructured) *unstructured.Unstr
 		t.Fatal(err)
 	}
 	manifest := strings.NewReplacer("name: edge", "name: "+key.Name, "NAMESPACE.example.com", key.Name+".NAMESPACE.example.com").Replace(gateway(mutual, server("")))
-	if like.GetKind() == "APIRule" {
+	version := "v1"
+	switch {
+	case like.GroupVersionKind().Version == "v1beta1" && like.GetKind() == "APIRule":
+		version, manifest = "v1beta1", strings.Replace(oldRule(mutual, "orders.NAMESPACE.example.com", "gateway: kyma-gateway.kyma-system.svc.cluster.local"), "name: orders,", "name: "+key.Name+",", 1)
+	case like.GetKind() == "APIRule":
+		version = "v2"
 		manifest = strings.Replace(rule(mutual, ""), "name: orders,", "name: "+key.Name+",", 1)
 	}
-	object := parse(t, fill(manifest, map[string]string{"Gateway": "v1", "APIRule": "v2"}[like.GetKind()], key.Namespace))
+	object := parse(t, fill(manifest, version, key.Namespace))
 	if err := shared.person.Create(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
@@ -191,4 +198,23 @@ func accepted(t *testing.T, like *unstructured.Unstructured) *unstructured.Unstr
 		t.Fatal(err)
 	}
 	return stored
+}
+
+// awaitRefused waits until the webhook has heard of what makes it refuse an object.
+func awaitRefused(t *testing.T, manifest string) {
+	t.Helper()
+	object := parse(t, manifest)
+	took := eventually(t, 5*time.Second, "the webhook knows", func(ctx context.Context) error {
+		if err := shared.person.Create(ctx, object.DeepCopy(), client.DryRunAll); err == nil {
+			return errors.New("accepted")
+		}
+		return nil
+	})
+	t.Logf("known after %s", took.Round(time.Millisecond))
+}
+
+// awaitStored waits until somebody has made an object.
+func awaitStored(t *testing.T, object *unstructured.Unstructured, key client.ObjectKey) {
+	t.Helper()
+	eventually(t, 5*time.Second, key.String(), func(ctx context.Context) error { return shared.person.Get(ctx, key, object) })
 }
