@@ -43,6 +43,9 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf(
 			"Gateway %s is not mutual, and this APIRule cannot be moved to a managed one: annotate the Gateway with %s: %s", gateway, intent.KeyMode, in.Mode()), now)
 	}
+	if refusal, refused := r.judge(rule, stored); refused {
+		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalid, refusal, now)
+	}
 	last := &v1alpha1.MutualTLSEndpoint{}
 	key := types.NamespacedName{Namespace: gateway.Namespace, Name: intent.EndpointName(intent.KindGateway, gateway.Name)}
 	if err := r.Cluster.Client().Get(ctx, key, last); apierrors.IsNotFound(err) {
@@ -56,6 +59,26 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	}
 	return reconcile.Result{}, nil
 }
+
+// judge says in the webhook's words why an APIRule should not have been stored with the
+// Gateway it names: no admission policy can look that up, so with the webhook away
+// nobody has. The Gateway is mutual by now, and what the APIRule says of callers or
+// versions is not in force on it.
+func (r *Reconciler) judge(rule, gateway *unstructured.Unstructured) (string, bool) {
+	d := mutate.APIRule(mutate.Request{Object: rule.Object, Platform: r.Install.Platform(), Edge: onlyGateway{gateway}, Capabilities: r.Programmer.Capabilities()})
+	return d.Message, d.Verdict == mutate.Denied
+}
+
+// onlyGateway is an Edge with one Gateway.
+type onlyGateway struct{ stored *unstructured.Unstructured }
+
+// Gateway implements mutate.Edge.
+func (e onlyGateway) Gateway(namespace, name string) (map[string]any, bool) {
+	return e.stored.Object, e.stored.GetNamespace() == namespace && e.stored.GetName() == name
+}
+
+// Conflicts implements mutate.Edge; hosts are the Gateway's business.
+func (onlyGateway) Conflicts(map[string]any) []mutate.Conflict { return nil }
 
 // pending tells that an APIRule is asked for rightly and not served yet.
 func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time) error {
