@@ -5,10 +5,16 @@ import (
 	"testing"
 )
 
-// A server of a Gateway that opted in, and what the answer says of it. The servers
-// that a row does not show are as they ought to be.
+// A server of a Gateway that opted in, and what the answer says of it.
 func TestServersOfAGateway(t *testing.T) {
 	namespaces := places(t, "servers")
+	for name, r := range servers() {
+		t.Run(name, func(t *testing.T) { r.refused(t, namespaces, gatewayVersions) })
+	}
+}
+
+// servers are the rows; what one does not show of a server is as it ought to be.
+func servers() map[string]row {
 	credential := func(name string) row {
 		return row{object: gateway(mutual, server("mode: SIMPLE, credentialName: "+name)), field: "spec.servers[0].tls.credentialName"}
 	}
@@ -24,7 +30,7 @@ func TestServersOfAGateway(t *testing.T) {
 		return row{object: gateway(mutual, server(""), serverOn(port, protocol, "NAMESPACE.example.com", tls)), field: "spec.servers[1].port.protocol",
 			found: `found "` + protocol + `", expected HTTPS or TLS`, wayOut: "move it to a Gateway of its own that no VirtualService names"}
 	}
-	rows := map[string]row{
+	return map[string]row{
 		"an open server beside a mutual one, with a credential of its own": {
 			object: gateway(mutual, server("mode: MUTUAL, credentialName: a"), beside("mode: SIMPLE, credentialName: b")),
 			field:  "spec.servers[1].tls.credentialName", found: `found "b", expected "a" as on the first server`, wayOut: "use one name, or two Gateways"},
@@ -125,14 +131,17 @@ func TestServersOfAGateway(t *testing.T) {
 		"no server": {
 			object: gateway(mutual), field: "spec.servers", found: "is empty", wayOut: "write a server with the hosts to protect"},
 	}
-	for name, r := range rows {
-		t.Run(name, func(t *testing.T) { r.refused(t, namespaces, gatewayVersions) })
-	}
 }
 
 // Hosts that no server certificate can be issued for.
 func TestHostsOfAGateway(t *testing.T) {
 	namespaces := places(t, "hosts")
+	for name, r := range hosts() {
+		t.Run(name, func(t *testing.T) { r.refused(t, namespaces, gatewayVersions) })
+	}
+}
+
+func hosts() map[string]row {
 	const domainName = "write a DNS name such as shop.example.com or *.example.com"
 	const aloneFirst = "write * alone as the first label, and a domain after it, such as *.example.com"
 	label64, name254 := strings.Repeat("a", 64)+".example.com", strings.Repeat("a.", 122)+"aa.example"[:10]
@@ -160,10 +169,12 @@ func TestHostsOfAGateway(t *testing.T) {
 		"a namespace that cannot be":         {"No_Namespace/shop.example.com", domainName},
 		"a space":                            {"shop .example.com", domainName},
 	}
+	refused := map[string]row{}
 	for name, r := range rows {
-		t.Run(name, func(t *testing.T) {
-			row{object: gateway(mutual, hosting("a.NAMESPACE.example.com"), strings.Replace(hosting(r.host), "443", "9443", 2)), field: "spec.servers[1].hosts[0]", found: "which no server certificate can be issued for", wayOut: r.wayOut}.
-				refused(t, namespaces, gatewayVersions)
-		})
+		refused[name] = row{
+			object: gateway(mutual, hosting("a.NAMESPACE.example.com"), strings.Replace(hosting(r.host), "443", "9443", 2)),
+			field:  "spec.servers[1].hosts[0]", found: "which no server certificate can be issued for", wayOut: r.wayOut,
+		}
 	}
+	return refused
 }

@@ -10,6 +10,45 @@ import (
 // of object that can opt in. Nothing is guessed: a key that nobody reads would look
 // like protection and be none.
 func TestKeysAndValues(t *testing.T) {
+	gateways, rules := places(t, "gateway-keys"), places(t, "rule-keys")
+	for name, k := range keys() {
+		if r, ok := k.onGateway(); ok {
+			t.Run("on a Gateway, "+name, func(t *testing.T) { r.refused(t, gateways, gatewayVersions) })
+		}
+		if r, ok := k.onAPIRule(); ok {
+			t.Run("on an APIRule, "+name, func(t *testing.T) { r.refused(t, rules, ruleVersions) })
+		}
+	}
+}
+
+// key is one annotation on one or both kinds, and what the answer says of it.
+type key struct{ on, key, value, found, wayOut string }
+
+func (k key) onGateway() (row, bool) {
+	r := k.row()
+	r.object = gateway(k.annotations(), server(""))
+	return r, strings.Contains(k.on, "Gateway")
+}
+
+func (k key) onAPIRule() (row, bool) {
+	r := k.row()
+	r.object = rule(k.annotations(), "gateway: NAMESPACE/orders-mtls")
+	return r, strings.Contains(k.on, "APIRule")
+}
+
+func (k key) row() row {
+	return row{field: "metadata.annotations[" + mtls + k.key + "]", found: k.found, wayOut: k.wayOut}
+}
+
+func (k key) annotations() string {
+	annotations := fmt.Sprintf("%s%s: %q", mtls, k.key, k.value)
+	if k.key != "mode" {
+		annotations += ", " + mutual
+	}
+	return annotations
+}
+
+func keys() map[string]key {
 	const (
 		modes   = `supported values: "mutual", "optional", "disabled"`
 		headers = `supported values: "subject", "issuer", "uri", "dns", "serial", "certificate"`
@@ -20,7 +59,7 @@ func TestKeysAndValues(t *testing.T) {
 		issued  = "leave it out, and the server certificate is issued"
 		both    = "Gateway APIRule"
 	)
-	keys := map[string]struct{ on, key, value, found, wayOut string }{
+	return map[string]key{
 		"a mode in upper case":                {both, "mode", "Mutual", `"Mutual"`, modes},
 		"a mode in capitals":                  {both, "mode", "MUTUAL", `"MUTUAL"`, modes},
 		"an empty mode":                       {both, "mode", "", `""`, modes},
@@ -85,26 +124,6 @@ func TestKeysAndValues(t *testing.T) {
 		"no header":                  {"APIRule", "client-headers", "", `""`, list},
 		"a header by its name":       {"APIRule", "client-headers", "X-Client-Cert-Uri", `"X-Client-Cert-Uri"`, headers},
 	}
-	gateways, rules := places(t, "gateway-keys"), places(t, "rule-keys")
-	for name, k := range keys {
-		annotations := fmt.Sprintf("%s%s: %q", mtls, k.key, k.value)
-		if k.key != "mode" {
-			annotations += ", " + mutual
-		}
-		r := row{field: "metadata.annotations[" + mtls + k.key + "]", found: k.found, wayOut: k.wayOut}
-		if k.on != "APIRule" {
-			t.Run("on a Gateway, "+name, func(t *testing.T) {
-				r.object = gateway(annotations, server(""))
-				r.refused(t, gateways, gatewayVersions)
-			})
-		}
-		if k.on != "Gateway" {
-			t.Run("on an APIRule, "+name, func(t *testing.T) {
-				r.object = rule(annotations, "")
-				r.refused(t, rules, ruleVersions)
-			})
-		}
-	}
 }
 
 func many(callers int) string {
@@ -118,10 +137,16 @@ func many(callers int) string {
 // Keys that contradict one another, and keys where they do not belong.
 func TestKeysTogether(t *testing.T) {
 	namespaces := places(t, "together")
+	for name, r := range together() {
+		t.Run(name, func(t *testing.T) { r.refused(t, namespaces, versionsOf(r.object)) })
+	}
+}
+
+func together() map[string]row {
 	labelled := func(label string) string {
 		return gatewayNamed("edge", "annotations: {"+mutual+"}, labels: {"+mtls+label+"}", server(""))
 	}
-	rows := map[string]row{
+	return map[string]row{
 		"how, but not that": {
 			object: gateway(mtls+"min-tls: TLSv1.3", server("mode: SIMPLE, credentialName: a")),
 			field:  "metadata.annotations[mtls.sallyport.dev/mode]", found: "mtls.sallyport.dev/min-tls says how, but nothing says that", wayOut: "add mtls.sallyport.dev/mode: mutual, or disabled to keep it off",
@@ -153,11 +178,6 @@ func TestKeysTogether(t *testing.T) {
 		"settings of a Gateway on an APIRule that uses it": {
 			object: rule(mutual+", "+mtls+"allowed-clients: a.example.com", "gateway: NAMESPACE/edge"),
 			field:  "spec.gateway: mtls.sallyport.dev/allowed-clients", found: "is set by the annotations of Gateway NAMESPACE/edge", wayOut: "move it there"},
-	}
-	for name, r := range rows {
-		t.Run(name, func(t *testing.T) {
-			r.refused(t, namespaces, versionsOf(r.object))
-		})
 	}
 }
 
