@@ -150,10 +150,18 @@ func (c *Cluster) replace(ctx context.Context, wanted WantedSecret, stored *core
 	return Updated, object, nil
 }
 
+// UnreferencedSince is the annotation on a Secret of ours that no Gateway names any
+// more: the time at which that was first seen, in RFC 3339. It is state, so it is in the
+// cluster. Whoever wants the Secret again takes it off.
+const UnreferencedSince = intent.Prefix + "unreferenced-since"
+
 // equals reports whether the stored Secret needs no write. Labels and annotations
 // that others added do no harm and stay until the next one.
 func (w WantedSecret) equals(stored *corev1.Secret) bool {
 	if stored.Type != w.Type || stored.Labels[intent.KeyManaged] != "true" || stored.Annotations[intent.KeyOwner] != w.Owner.String() {
+		return false
+	}
+	if _, given := stored.Annotations[UnreferencedSince]; given {
 		return false
 	}
 	for key, value := range w.Labels {

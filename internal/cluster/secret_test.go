@@ -64,6 +64,11 @@ func TestWriteSecret(t *testing.T) {
 			delete(o.Labels, "purpose")
 			f.put(t, o)
 		}, Updated, false},
+		"given up for a while": {func(t *testing.T, name string) {
+			o := f.wanted(name, "new").object()
+			o.Annotations[UnreferencedSince] = "2026-03-01T12:00:00Z"
+			f.put(t, o)
+		}, Updated, false},
 		"made for a predecessor of the same name": {func(t *testing.T, name string) {
 			o := f.wanted(name, "new").object()
 			o.Annotations[intent.KeyOwner] = "Gateway/shop/edge/ffff"

@@ -188,12 +188,16 @@ func (x *Index) changeTopology(change func() bool) {
 	}
 }
 
-// Names reports whether any stored Gateway refers to this Secret, as a server's
-// certificate or as the CAs that belong to one.
-func (x *Index) Names(secret string) bool {
+// NamedByOther reports whether any stored Gateway but one refers to this Secret, as a
+// server's certificate or as the CAs that belong to one. The one is who asks: it knows
+// better, and may be gone before the index hears of it.
+func (x *Index) NamedByOther(secret string, asking types.NamespacedName) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, object := range x.objects {
+	for gateway, object := range x.objects {
+		if gateway == asking {
+			continue
+		}
 		spec, _ := object["spec"].(map[string]any)
 		servers, _ := spec["servers"].([]any)
 		for _, s := range servers {

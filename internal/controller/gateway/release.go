@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
@@ -78,10 +79,6 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 	return intent.Parse(described, r.Install.Platform()).Intent()
 }
 
-// unreferencedSince is the annotation on a Secret of ours that no Gateway names any
-// more: the time at which that was first seen. It is state, so it is in the cluster.
-const unreferencedSince = intent.Prefix + "unreferenced-since"
-
 // collectAfter is how long such a Secret stays: a Gateway that is deleted and made
 // again by a pipeline finds it.
 const collectAfter = 10 * time.Minute
@@ -96,7 +93,7 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	}
 	next := time.Duration(0)
 	for _, secret := range secrets {
-		wait, err := r.collectOne(ctx, secret, now)
+		wait, err := r.collectOne(ctx, secret, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, now)
 		if err != nil {
 			return pass.Again(err)
 		}
@@ -109,16 +106,16 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 
 // collectOne deletes a Secret whose time is over, and returns the time left for
 // one whose is not.
-func (r *Reconciler) collectOne(ctx context.Context, secret *corev1.Secret, now time.Time) (time.Duration, error) {
-	if r.Programmer.Edge.Names(secret.Name) {
-		if _, marked := secret.Annotations[unreferencedSince]; marked {
-			return collectAfter, r.Cluster.Annotate(ctx, secret, unreferencedSince, "")
+func (r *Reconciler) collectOne(ctx context.Context, secret *corev1.Secret, madeFor types.NamespacedName, now time.Time) (time.Duration, error) {
+	if r.Programmer.Edge.NamedByOther(secret.Name, madeFor) {
+		if _, marked := secret.Annotations[cluster.UnreferencedSince]; marked {
+			return collectAfter, r.Cluster.Annotate(ctx, secret, cluster.UnreferencedSince, "")
 		}
 		return collectAfter, nil
 	}
-	since, err := time.Parse(time.RFC3339, secret.Annotations[unreferencedSince])
+	since, err := time.Parse(time.RFC3339, secret.Annotations[cluster.UnreferencedSince])
 	if err != nil { // not marked yet, or by somebody else in another form
-		return collectAfter, r.Cluster.Annotate(ctx, secret, unreferencedSince, now.UTC().Format(time.RFC3339))
+		return collectAfter, r.Cluster.Annotate(ctx, secret, cluster.UnreferencedSince, now.UTC().Format(time.RFC3339))
 	}
 	if left := since.Add(collectAfter).Sub(now); left > 0 {
 		return left, nil

@@ -1,0 +1,180 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// fault is what the proxy does to one request.
+type fault int
+
+const (
+	// pass lets it through.
+	pass fault = iota
+	// dieBefore kills the agent, and the API server never hears of the request.
+	dieBefore
+	// dieAfter lets the API server carry the request out, and kills the agent before it
+	// hears the answer.
+	dieAfter
+	// refuse answers in the API server's place, with a status that a busy one gives.
+	refuse
+	// mute lets a watch begin and delivers nothing of it, and never ends it.
+	mute
+)
+
+// proxy stands between the agent and the API server. Requests go on with the token
+// that they came with.
+type proxy struct {
+	*httputil.ReverseProxy
+	url string
+	// ca is what its certificate is verified by.
+	ca []byte
+
+	mu sync.Mutex
+	// judge decides about a request; nil passes all.
+	judge func(r *http.Request) fault
+	// kill ends the agent.
+	kill func()
+	// status is what refuse answers with.
+	status int
+	// calls counts what came, by what became of it.
+	calls map[fault]int
+}
+
+func newProxy(t testing.TB, config *rest.Config) *proxy {
+	t.Helper()
+	transport, err := rest.TransportFor(rest.AnonymousClientConfig(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{calls: map[fault]int{}, status: http.StatusInternalServerError}
+	p.ReverseProxy = &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     transport,
+		FlushInterval: -1, // a watch is read as it comes
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	// Tokens are sent over TLS only.
+	server := httptest.NewUnstartedServer(p)
+	server.EnableHTTP2 = true // as the API server
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	p.url = server.URL
+	p.ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return p
+}
+
+// set changes what is done from now on, and begins to count anew.
+func (p *proxy) set(judge func(r *http.Request) fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.judge, p.calls = judge, map[fault]int{}
+}
+
+func (p *proxy) count(f fault) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[f]
+}
+
+func (p *proxy) decide(r *http.Request) (fault, int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	verdict := pass
+	if p.judge != nil {
+		verdict = p.judge(r)
+	}
+	p.calls[verdict]++
+	return verdict, p.status
+}
+
+// ServeHTTP implements http.Handler.
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	verdict, status := p.decide(r)
+	switch verdict {
+	case pass:
+		p.ReverseProxy.ServeHTTP(w, r)
+	case dieBefore:
+		p.kill()
+		panic(http.ErrAbortHandler)
+	case dieAfter:
+		p.carryOut(r)
+		p.kill()
+		panic(http.ErrAbortHandler)
+	case refuse:
+		w.Header().Set("Retry-After", "0")
+		http.Error(w, http.StatusText(status), status)
+	case mute:
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// carryOut has the API server answer, to nobody. The request's own context ends with
+// the agent, and the write must not.
+func (p *proxy) carryOut(r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	p.ReverseProxy.ServeHTTP(&nobody{header: http.Header{}}, again)
+}
+
+// nobody takes an answer.
+type nobody struct{ header http.Header }
+
+func (n *nobody) Header() http.Header       { return n.header }
+func (*nobody) Write(b []byte) (int, error) { return len(b), nil }
+func (*nobody) WriteHeader(int)             {}
+
+// isWrite reports whether a request changes what the product answers for. Leases and
+// Events may come and go at any time.
+func isWrite(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+	default:
+		return false
+	}
+	for _, other := range []string{"/leases", "/events", "/tokenreviews", "/subjectaccessreviews"} {
+		if strings.Contains(r.URL.Path, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// at strikes at the n-th write, counted from 1, and lets all others through.
+func at(n int, strike fault) func(*http.Request) fault {
+	seen := 0
+	return func(r *http.Request) fault {
+		if !isWrite(r) {
+			return pass
+		}
+		if seen++; seen == n {
+			return strike
+		}
+		return pass
+	}
+}
