@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -30,6 +31,10 @@ const leaseName = "sallyport-agent"
 
 // shutdownTimeout bounds how long a pass that is under way may hold up the lease.
 const shutdownTimeout = 10 * time.Second
+
+// passTimeout bounds one pass over one object. An answer that never comes would hold up
+// everything else that its worker has to do.
+const passTimeout = 10 * time.Second
 
 // newManager wires everything. It waits for the CRD of Istio's Gateways, without
 // which there is nothing to do.
@@ -56,6 +61,7 @@ func newManager(ctx context.Context, config Config, c clock.WithTicker) (manager
 		RenewDeadline:                 &o.RenewDeadline,
 		RetryPeriod:                   &o.RetryPeriod,
 		GracefulShutdownTimeout:       &timeout,
+		Controller:                    ctrlconfig.Controller{ReconciliationTimeout: passTimeout},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating manager: %w", err)

@@ -151,17 +151,20 @@ spec: {source: {type: SelfSigned}}
 `, name, clients)
 }
 
-// firstIssuance is an authority, a Gateway under it and a caller, all at once.
-func firstIssuance() scenario {
-	return scenario{
-		act: func(t *testing.T, round string) {
-			apply(t, authorityYAML(round)+"---"+gatewayYAML(clients, round, ", mtls.sallyport.dev/authorities: "+round)+fmt.Sprintf(`---
+// everythingYAML is an authority, a Gateway under it and a caller.
+func everythingYAML(name string) string {
+	return authorityYAML(name) + "---" + gatewayYAML(clients, name, ", mtls.sallyport.dev/authorities: "+name) + fmt.Sprintf(`---
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: ClientCertificate
 metadata: {name: %[2]s, namespace: %[1]s}
 spec: {authorityRef: {name: %[2]s}, secretName: %[2]s}
-`, clients, round))
-		},
+`, clients, name)
+}
+
+// firstIssuance is an authority, a Gateway under it and a caller, all at once.
+func firstIssuance() scenario {
+	return scenario{
+		act: func(t *testing.T, round string) { apply(t, everythingYAML(round)) },
 		done: func(ctx context.Context, round string) error {
 			return errors.Join(
 				ready(ctx, "CertificateAuthority", clients, round),

@@ -154,7 +154,7 @@ func startAgent(t *testing.T, further ...string) *agent {
 }
 
 // patience is how long anything may take that is waited for.
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 // eventually asks again until the answer is nil.
 func eventually(t *testing.T, what string, ask func(ctx context.Context) error) {
