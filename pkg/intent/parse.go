@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -97,7 +98,7 @@ func unknownKey(key string, kind Kind, known []string) string {
 	case key == KeyAdopt || key == KeyUseAsCA:
 		return fmt.Sprintf("goes on a Secret, not on %s: take it off", withArticle(kind))
 	case key == KeyManaged || key == KeyLedger:
-		return "is written by the agent only, as a label"
+		return "is written by the agent only, as a label: take it off"
 	}
 	return fmt.Sprintf("unknown key: %s has %s", withArticle(kind), strings.Join(known, ", "))
 }
@@ -237,12 +238,22 @@ func keyPath(of, key string) *field.Path {
 // maxShown bounds how much of a value an error repeats, in bytes.
 const maxShown = 64
 
-// shown is a value as an error repeats it; the error quotes it.
+// shown is a value as an error repeats it; the error quotes it. No value has letters
+// beyond ASCII, and some look like those it has: they are named, or a person would
+// read that "mutual" is not supported and "mutual" is.
 func shown(value string) string {
-	if len(value) <= maxShown {
-		return value
+	if len(value) > maxShown {
+		value = strings.ToValidUTF8(value[:maxShown], "") + "..."
 	}
-	return strings.ToValidUTF8(value[:maxShown], "") + "..."
+	var out strings.Builder
+	for _, r := range value {
+		if r > unicode.MaxASCII && unicode.IsPrint(r) {
+			fmt.Fprintf(&out, "<%U>", r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
 
 // originVersion marks errors about what a later version does.

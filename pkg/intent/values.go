@@ -28,7 +28,7 @@ func items(at *field.Path, value string) ([]string, *field.Error) {
 			return nil, field.Invalid(at, shown(value), "has an empty item; it is a comma-separated list")
 		}
 		if slices.Contains(parts[:i], parts[i]) {
-			return nil, field.Duplicate(at, shown(parts[i]))
+			return nil, field.Invalid(at, shown(parts[i]), "is there twice: write it once")
 		}
 	}
 	return parts, nil
@@ -66,7 +66,7 @@ func parseServerCertificate(value string) *field.Error {
 	case "provided":
 		return field.Invalid(annotation(KeyServerCertificate), value, "is not supported by this version: leave it out, and the server certificate is issued").WithOrigin(originVersion)
 	}
-	return field.NotSupported(annotation(KeyServerCertificate), shown(value), []string{"issued", "provided"})
+	return field.NotSupported(annotation(KeyServerCertificate), shown(value), []string{"issued"})
 }
 
 func parseServerCredentialName(value string) *field.Error {

@@ -238,9 +238,9 @@ func injectedInto(gateway map[string]any, in intent.Intent) string {
 
 func asks(in intent.Intent) string {
 	if in.FromNamespace() {
-		return fmt.Sprintf("the Namespace's label asks for %s TLS", in.Mode())
+		return fmt.Sprintf("the Namespace's label %s asks for %s TLS, and the spec contradicts it", intent.LabelDefaultMode, in.Mode())
 	}
-	return fmt.Sprintf("%s: %s asks for what the spec contradicts", intent.KeyMode, in.Mode())
+	return fmt.Sprintf("the annotation %s: %s asks for %s TLS, and the spec contradicts it", intent.KeyMode, in.Mode(), in.Mode())
 }
 
 func join(violations []Violation) string {

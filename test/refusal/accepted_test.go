@@ -74,7 +74,7 @@ func TestWhatTheNamespaceAsksFor(t *testing.T) {
 	const ns = "labelled"
 	namespace(t, ns, mtls+"default-mode: mutual")
 	object := parse(t, fill(gateway("", serverOn(80, "HTTP", "a.example.com", "")), "v1", ns))
-	message := row{field: "spec.servers[0].port.protocol", found: `the Namespace's label asks for mutual TLS`, wayOut: "move it to a Gateway of its own"}.
+	message := row{field: "spec.servers[0].port.protocol", found: `the Namespace's label mtls.sallyport.dev/default-mode asks for mutual TLS`, wayOut: "move it to a Gateway of its own"}.
 		check(t, "create", ns, shared.person.Create(t.Context(), object, client.DryRunAll))
 	t.Log(message)
 
