@@ -107,7 +107,7 @@ type agent struct {
 // agents counts them: each has a name and a log of its own.
 var agents int
 
-// startAgent starts one that works without a lease.
+// startAgent starts one that works without a lease, unless it gets flags that say how.
 func startAgent(t *testing.T, further ...string) *agent {
 	t.Helper()
 	agents++
@@ -128,7 +128,10 @@ func startAgent(t *testing.T, further ...string) *agent {
 	}
 	args := []string{
 		"--config=" + filepath.Join(stack.Directory(), "volumes", "sallyport-agent-0", "config", "config.yaml"),
-		"--kubeconfig=" + kubeconfig, "--namespace=" + product.Namespace, "--leader-elect=false",
+		"--kubeconfig=" + kubeconfig, "--namespace=" + product.Namespace,
+	}
+	if len(further) == 0 {
+		args = append(args, "--leader-elect=false")
 	}
 	for _, flag := range []string{"metrics", "health"} {
 		port, err := stack.Port()

@@ -32,6 +32,8 @@ const (
 	refuse
 	// mute lets a watch begin and delivers nothing of it, and never ends it.
 	mute
+	// hold keeps a request back until it is released, and has it carried out then.
+	hold
 )
 
 // proxy stands between the agent and the API server. Requests go on with the token
@@ -47,6 +49,10 @@ type proxy struct {
 	judge func(r *http.Request) fault
 	// kill ends the agent.
 	kill func()
+	// release ends what hold keeps back.
+	release chan struct{}
+	// answered are the API server's answers to what was kept back.
+	answered []int
 	// status is what refuse answers with.
 	status int
 	// calls counts what came, by what became of it.
@@ -63,7 +69,7 @@ func newProxy(t testing.TB, config *rest.Config) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{calls: map[fault]int{}, status: http.StatusInternalServerError}
+	p := &proxy{calls: map[fault]int{}, release: make(chan struct{}), status: http.StatusInternalServerError}
 	p.ReverseProxy = &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:     transport,
@@ -124,6 +130,13 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case refuse:
 		w.Header().Set("Retry-After", "0")
 		http.Error(w, http.StatusText(status), status)
+	case hold:
+		<-p.release
+		answer := &nobody{header: http.Header{}}
+		p.ReverseProxy.ServeHTTP(answer, r)
+		p.mu.Lock()
+		p.answered = append(p.answered, answer.status)
+		p.mu.Unlock()
 	case mute:
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
@@ -143,11 +156,14 @@ func (p *proxy) carryOut(r *http.Request) {
 }
 
 // nobody takes an answer.
-type nobody struct{ header http.Header }
+type nobody struct {
+	header http.Header
+	status int
+}
 
 func (n *nobody) Header() http.Header       { return n.header }
 func (*nobody) Write(b []byte) (int, error) { return len(b), nil }
-func (*nobody) WriteHeader(int)             {}
+func (n *nobody) WriteHeader(status int)    { n.status = status }
 
 // isWrite reports whether a request changes what the product answers for. Leases and
 // Events may come and go at any time.
