@@ -70,6 +70,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.writeStatus(ctx, certificate, found, now); err != nil {
 		return pass.Again(err)
 	}
+	if found.issued != "" && found.problem == nil {
+		r.Recorder.Eventf(certificate, nil, corev1.EventTypeNormal, string(found.issued), "IssueClientCertificate", "issued client certificate %s", found.chain.Leaf().Serial())
+	}
 	return reconcile.Result{RequeueAfter: found.wait(certificate, now)}, nil
 }
 
@@ -78,6 +81,8 @@ type found struct {
 	identity string
 	chain    pki.Chain
 	settings rotate.LeafSettings
+	// issued is why the chain was issued in this pass; empty if it was there before.
+	issued rotate.Reason
 	// next is when the certificate becomes due.
 	next    time.Time
 	problem *issuer.Problem
@@ -201,8 +206,7 @@ func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate,
 	if err := r.Cluster.RecordSerial(ctx, is.Record, record, now); err != nil {
 		return f, err
 	}
-	f.next = rotate.RenewalTime(leaf, f.settings)
-	r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, string(plan.Reason), "IssueClientCertificate", "issued client certificate %s", leaf.Serial())
+	f.next, f.issued = rotate.RenewalTime(leaf, f.settings), plan.Reason
 	return f, nil
 }
 
