@@ -2,8 +2,10 @@ package pki
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -36,7 +38,10 @@ func NewBundle(entries []BundleEntry, now time.Time) (Bundle, error) {
 			return Bundle{}, errors.New("making bundle: some CAs have a CRL and some have none; gateways would refuse every caller of those without")
 		}
 	}
-	bundle := Bundle{entries: entries}
+	bundle := Bundle{entries: slices.Clone(entries)}
+	if err := bundle.complete(); err != nil {
+		return Bundle{}, fmt.Errorf("making bundle: %w", err)
+	}
 	if err := distinct(bundle.Certificates()); err != nil {
 		return Bundle{}, fmt.Errorf("making bundle: %w", err)
 	}
@@ -63,6 +68,21 @@ func (e BundleEntry) check(now time.Time) error {
 		return nil
 	}
 	return e.CRL.freshFor(e.CA, now)
+}
+
+// complete says for which CA a gateway misses a CRL, nil if it has all: it wants one
+// of every issuer up to the root, also of one above the CAs of the bundle. A CA that
+// another one has revoked may stay: its callers are refused, those of the rest not.
+func (b Bundle) complete() error {
+	if b.entries[0].CRL.IsZero() {
+		return nil
+	}
+	for _, entry := range b.entries {
+		if _, err := b.crlFor(entry.CA.parsed); err != nil {
+			return fmt.Errorf("CA %q: %w", entry.CA.parsed.Subject.CommonName, err)
+		}
+	}
+	return nil
 }
 
 // distinct says why a bundle cannot hold all of the CAs, nil if it can.
@@ -172,13 +192,40 @@ func (b Bundle) NextUpdate() (time.Time, bool) {
 	return first, !first.IsZero()
 }
 
-// revoked reports whether the CRL of the certificate's issuer lists it.
-func (b Bundle) revoked(c Certificate) bool {
-	for _, entry := range b.entries {
-		if !entry.CRL.IsZero() && bytes.Equal(entry.CA.parsed.RawSubject, c.parsed.RawIssuer) &&
-			bytes.Equal(entry.CA.parsed.SubjectKeyId, c.parsed.AuthorityKeyId) && entry.CRL.Lists(c.serial) {
-			return true
+// admits says why the CRLs of the bundle refuse a path, nil if they do not. As a
+// gateway does, it asks for the CRL of every issuer on the path, up to the root.
+func (b Bundle) admits(path []*x509.Certificate) error {
+	if b.IsZero() || b.entries[0].CRL.IsZero() {
+		return nil
+	}
+	for _, c := range path {
+		crl, err := b.crlFor(c)
+		if err != nil {
+			return err
+		}
+		serial, err := serialOf(c.SerialNumber)
+		if err != nil {
+			return err
+		}
+		if crl.Lists(serial) {
+			return fmt.Errorf("certificate %s is revoked by CRL %s of %q", serial, crl.Number(), c.Issuer)
 		}
 	}
-	return false
+	return nil
+}
+
+// crlFor is the CRL of the certificate's issuer, in a bundle with CRLs.
+func (b Bundle) crlFor(c *x509.Certificate) (CRL, error) {
+	i := slices.IndexFunc(b.entries, func(e BundleEntry) bool { return e.CA.mayHaveIssued(c) })
+	if i < 0 {
+		return CRL{}, fmt.Errorf("certificate %x: the bundle has CRLs, but none of its issuer %q", c.SerialNumber, c.Issuer)
+	}
+	return b.entries[i].CRL, nil
+}
+
+// mayHaveIssued compares names, and keys where the certificate names the key of its
+// issuer (RFC 5280 section 4.2.1.1).
+func (c Certificate) mayHaveIssued(other *x509.Certificate) bool {
+	return bytes.Equal(c.parsed.RawSubject, other.RawIssuer) &&
+		(len(other.AuthorityKeyId) == 0 || bytes.Equal(c.parsed.SubjectKeyId, other.AuthorityKeyId))
 }

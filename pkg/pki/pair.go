@@ -60,10 +60,10 @@ func (c Chain) PEM() []byte {
 }
 
 // verify builds a path from the leaf to one of the roots, as a peer does at now
-// (RFC 5280 section 6.1).
-func (c Chain) verify(roots []Certificate, usage x509.ExtKeyUsage, now time.Time) error {
+// (RFC 5280 section 6.1), and returns all such paths.
+func (c Chain) verify(roots []Certificate, usage x509.ExtKeyUsage, now time.Time) ([][]*x509.Certificate, error) {
 	if len(c.certificates) == 0 {
-		return errors.New("verifying chain: it is empty")
+		return nil, errors.New("verifying chain: it is empty")
 	}
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}}
 	for _, root := range roots {
@@ -72,10 +72,11 @@ func (c Chain) verify(roots []Certificate, usage x509.ExtKeyUsage, now time.Time
 	for _, intermediate := range c.certificates[1:] {
 		options.Intermediates.AddCert(intermediate.parsed)
 	}
-	if _, err := c.Leaf().parsed.Verify(options); err != nil {
-		return fmt.Errorf("verifying certificate %s at %s: %w", c.Leaf().serial, stamp(now), err)
+	paths, err := c.Leaf().parsed.Verify(options)
+	if err != nil {
+		return nil, fmt.Errorf("verifying certificate %s at %s: %w", c.Leaf().serial, stamp(now), err)
 	}
-	return nil
+	return paths, nil
 }
 
 // VerifyClient says why a gateway that trusts the bundle would refuse the caller
@@ -99,16 +100,19 @@ func (c Chain) VerifyServer(trusted Bundle, hosts []string, now time.Time) error
 	return nil
 }
 
+// verifyIn looks for a path that the CRLs do not refuse: a cross-signed certificate
+// of a generation that is gone does no harm beside the root that replaced it.
 func (c Chain) verifyIn(trusted Bundle, usage x509.ExtKeyUsage, now time.Time) error {
-	if err := c.verify(trusted.Certificates(), usage, now); err != nil {
+	paths, err := c.verify(trusted.Certificates(), usage, now)
+	if err != nil {
 		return err
 	}
-	for _, certificate := range c.certificates {
-		if trusted.revoked(certificate) {
-			return fmt.Errorf("verifying certificate %s: it is revoked", certificate.serial)
+	for _, path := range paths {
+		if err = trusted.admits(path); err == nil {
+			return nil
 		}
 	}
-	return nil
+	return fmt.Errorf("verifying certificate %s: %w", c.Leaf().serial, err)
 }
 
 // Pair is a chain together with the private key of its leaf.
