@@ -58,7 +58,16 @@ func run(ctx context.Context, m *testing.M) int {
 		return 1
 	}
 	fmt.Printf("stack and product ready after %s\n", time.Since(begun).Round(100*time.Millisecond))
+	stored, err := watchKeys(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
+	if err := checkHygiene(ctx, stored, directory); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	shared.product.Stop()
 	if err := shared.stack.Stop(context.WithoutCancel(ctx)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
