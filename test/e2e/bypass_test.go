@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,21 +59,19 @@ func (a attempt) try(ctx context.Context) (status int, resumed bool) {
 	if err != nil {
 		return 0, resumed
 	}
-	var answer *http.Response
-	if a.http2 {
-		connection, err := (&http2.Transport{}).NewClientConn(session)
-		if err != nil {
-			return 0, resumed
-		}
-		answer, err = connection.RoundTrip(request)
-		if err != nil {
-			return 0, resumed
-		}
-	} else {
-		one := &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return session, nil }, DisableKeepAlives: true}
-		if answer, err = one.RoundTrip(request); err != nil {
-			return 0, resumed
-		}
+	one := &http.Transport{
+		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return session, nil },
+		DisableKeepAlives: !a.http2, Protocols: &http.Protocols{},
+	}
+	defer one.CloseIdleConnections()
+	one.Protocols.SetHTTP1(!a.http2)
+	one.Protocols.SetHTTP2(a.http2)
+	answer, err := one.RoundTrip(request)
+	if err != nil {
+		return 0, resumed
+	}
+	if (answer.ProtoMajor == 2) != a.http2 {
+		return 0, resumed
 	}
 	_ = answer.Body.Close()
 	return answer.StatusCode, resumed

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +73,7 @@ func (k *keys) learn(from string, value []byte) {
 				for _, form := range []string{
 					string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)),
 					base64.StdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret),
-					strings.Trim(strings.ReplaceAll(fmt.Sprint(secret), " ", ","), "[]"), strings.Trim(fmt.Sprint(secret), "[]"),
+					decimal(secret, " "), decimal(secret, ","),
 				} {
 					k.forms[form] = from
 				}
@@ -84,6 +85,15 @@ func (k *keys) learn(from string, value []byte) {
 		}
 		k.mu.Unlock()
 	}
+}
+
+// decimal is what a slice of bytes is printed as.
+func decimal(secret []byte, separator string) string {
+	numbers := make([]string, len(secret))
+	for i, b := range secret {
+		numbers[i] = strconv.Itoa(int(b))
+	}
+	return strings.Join(numbers, separator)
 }
 
 // secretParts are the bytes that nobody may see: the number that is the key.
