@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,6 +35,8 @@ type keys struct {
 	forms map[string]string // the form to the Secret it was seen in
 	count int
 	seen  map[string]bool
+	// ended is whether the watch ended before the run did: then keys may be missing.
+	ended bool
 }
 
 // watchKeys learns every key of every revision of every Secret until the context ends.
@@ -55,6 +58,9 @@ func watchKeys(ctx context.Context) (*keys, error) {
 				}
 			}
 		}
+		k.mu.Lock()
+		k.ended = true
+		k.mu.Unlock()
 	}()
 	return k, nil
 }
@@ -152,6 +158,7 @@ func checkHygiene(ctx context.Context, k *keys, directory string) error {
 	for _, kind := range []string{
 		"v1/Event", "events.k8s.io/v1/Event", "v1/ConfigMap", "networking.istio.io/v1/Gateway", "gateway.kyma-project.io/v2/APIRule",
 		"mtls.sallyport.dev/v1alpha1/CertificateAuthority", "mtls.sallyport.dev/v1alpha1/ClientCertificate", "mtls.sallyport.dev/v1alpha1/MutualTLSEndpoint",
+		"mtls.sallyport.dev/v1alpha1/MutualTLSPolicy", "v1/Namespace", "v1/Pod", "coordination.k8s.io/v1/Lease",
 		"admissionregistration.k8s.io/v1/MutatingWebhookConfiguration",
 	} {
 		list := &unstructured.UnstructuredList{}
@@ -170,6 +177,11 @@ func checkHygiene(ctx context.Context, k *keys, directory string) error {
 		if found := k.in(text); len(found) > 0 {
 			return fmt.Errorf("%s holds the keys of %q", name, found)
 		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ended {
+		return errors.New("the watch on Secrets ended before the run: keys may be missing")
 	}
 	if k.count == 0 || len(logs) < 5 {
 		return fmt.Errorf("%d keys were searched for in %d logs: that shows nothing", k.count, len(logs))
