@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/edge"
+	"sallyport.dev/sallyport/internal/testenv"
 	"sallyport.dev/sallyport/pkg/pki"
 )
 
@@ -27,21 +28,7 @@ const patience = 30 * time.Second
 // eventually asks again until there is no error.
 func eventually(t *testing.T, what string, ask func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-ticker.C:
-		}
-	}
+	testenv.Eventually(t, patience, what, ask)
 }
 
 // namespace makes one for a test, with a workload named httpbin.

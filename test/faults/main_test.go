@@ -26,6 +26,7 @@ import (
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/kyma"
 	"sallyport.dev/sallyport/internal/localstack/product"
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // ingress is the namespace of the gateways.
@@ -162,21 +163,7 @@ const patience = 60 * time.Second
 // eventually asks again until the answer is nil.
 func eventually(t *testing.T, what string, ask func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-ticker.C:
-		}
-	}
+	testenv.Eventually(t, patience, what, ask)
 }
 
 func apply(t *testing.T, manifest string) {

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // What looks much like a refused shape and is accepted ends up mutual on every
@@ -108,7 +110,7 @@ func TestACredentialOfSomebodyElse(t *testing.T) {
 			credential := strings.TrimSuffix(taken, "-cacert")
 			create(t, fill(gatewayNamed("on-"+credential, "annotations: {"+mutual+"}", serverOn(443, "HTTPS", credential+".NAMESPACE.example.com", "mode: SIMPLE, credentialName: "+credential)), "v1", ns))
 			var said string
-			eventually(t, followed, "the agent says whose it is", func(ctx context.Context) error {
+			testenv.Eventually(t, followed, "the agent says whose it is", func(ctx context.Context) error {
 				endpoint := ofKind("mtls.sallyport.dev/v1alpha1", "MutualTLSEndpoint")
 				if err := shared.person.Get(ctx, client.ObjectKey{Namespace: ns, Name: "gateway-on-" + credential}, endpoint); err != nil {
 					return err

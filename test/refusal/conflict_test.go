@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // held is a Gateway that nobody opted in, with this server. Istio compares ages by
@@ -111,7 +113,7 @@ func TestAHostThatIsHeldAlreadyIsAWarning(t *testing.T) {
 	edge := create(t, fill(gateway(mtls+"mode: disabled", serverOn(443, "HTTPS", "a.already.example.com", "mode: SIMPLE, credentialName: b")), "v1", id))
 	edge.SetAnnotations(map[string]string{mtls + "mode": "mutual"})
 	shared.warnings.taken()
-	eventually(t, 5*time.Second, "a warning about the older Gateway", func(ctx context.Context) error {
+	testenv.Eventually(t, 5*time.Second, "a warning about the older Gateway", func(ctx context.Context) error {
 		if err := shared.person.Update(ctx, edge.DeepCopy(), client.DryRunAll); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // With every replica of the webhook dead, the API server refuses the same mistakes in
@@ -83,7 +85,7 @@ func TestTheAgentJudgesWhatIsStoredWithoutTheWebhook(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			orders := create(t, fill(rule(test.annotations, "gateway: NAMESPACE/edge"), "v2", ns))
-			eventually(t, followed, test.want, func(ctx context.Context) error {
+			testenv.Eventually(t, followed, test.want, func(ctx context.Context) error {
 				endpoint := ofKind("mtls.sallyport.dev/v1alpha1", "MutualTLSEndpoint")
 				if err := shared.person.Get(ctx, client.ObjectKey{Namespace: ns, Name: "apirule-orders"}, endpoint); err != nil {
 					return err

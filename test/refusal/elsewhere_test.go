@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // Our keys on a kind on which nobody reads them are refused by the API server
@@ -87,7 +89,7 @@ func TestKeysThatWereThereBefore(t *testing.T) {
 	}
 	manifest := "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: before, annotations: {" + mutual + "}}, spec: {}}"
 	stored := parse(t, manifest)
-	eventually(t, 10*time.Second, "nobody refuses it", func(ctx context.Context) error {
+	testenv.Eventually(t, 10*time.Second, "nobody refuses it", func(ctx context.Context) error {
 		stored = parse(t, manifest)
 		return shared.person.Create(ctx, stored)
 	})
@@ -95,7 +97,7 @@ func TestKeysThatWereThereBefore(t *testing.T) {
 	if err := shared.person.Create(t.Context(), binding); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the policy is in force", func(ctx context.Context) error {
+	testenv.Eventually(t, 10*time.Second, "the policy is in force", func(ctx context.Context) error {
 		other := parse(t, manifest)
 		other.SetName("other")
 		if err := shared.person.Create(ctx, other, client.DryRunAll); err == nil {

@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // followed is how long an APIRule may stay on a Gateway that is open. An idle machine
@@ -68,11 +70,11 @@ func moves(t *testing.T, ns string, change func(t *testing.T, gateway *unstructu
 	complete := "mode: MUTUAL, credentialName: NAMESPACE.edge.mtls, caCertCredentialName: NAMESPACE.edge.mtls-cacert, minProtocolVersion: TLSV1_2"
 	edge := create(t, fill(gateway(mutual, serverOn(443, "HTTPS", "'*.NAMESPACE.example.com'", complete)), "v1", ns))
 	orders := create(t, fill(rule(mutual, "gateway: NAMESPACE/edge"), "v2", ns))
-	eventually(t, followed, "the agent knows the APIRule", func(ctx context.Context) error {
+	testenv.Eventually(t, followed, "the agent knows the APIRule", func(ctx context.Context) error {
 		return shared.person.Get(ctx, client.ObjectKey{Namespace: ns, Name: "apirule-orders"}, ofKind("mtls.sallyport.dev/v1alpha1", "MutualTLSEndpoint"))
 	})
 	change(t, edge)
-	took := eventually(t, followed, "the APIRule is moved", func(ctx context.Context) error {
+	took := testenv.Eventually(t, followed, "the APIRule is moved", func(ctx context.Context) error {
 		if err := shared.person.Get(ctx, client.ObjectKeyFromObject(orders), orders); err != nil {
 			return err
 		}
@@ -82,7 +84,7 @@ func moves(t *testing.T, ns string, change func(t *testing.T, gateway *unstructu
 		return nil
 	})
 	managed := ofKind("networking.istio.io/v1", "Gateway")
-	served := took + eventually(t, followed, "its Gateway is there", func(ctx context.Context) error {
+	served := took + testenv.Eventually(t, followed, "its Gateway is there", func(ctx context.Context) error {
 		return shared.person.Get(ctx, client.ObjectKey{Namespace: ns, Name: "orders-mtls"}, managed)
 	})
 	servers, _, _ := unstructured.NestedSlice(managed.Object, "spec", "servers")

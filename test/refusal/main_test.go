@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -146,28 +145,6 @@ func withoutWebhook(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// eventually polls until the function has nothing to complain about, and answers how
-// long that took.
-func eventually(t *testing.T, limit time.Duration, what string, done func(context.Context) error) time.Duration {
-	t.Helper()
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := done(ctx)
-		if err == nil {
-			return time.Since(begun)
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, limit, err)
-		case <-ticker.C:
-		}
-	}
 }
 
 func parse(t *testing.T, manifest string) *unstructured.Unstructured {

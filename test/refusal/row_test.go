@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
 // row is an object that is refused, and what the answer names.
@@ -204,7 +206,7 @@ func accepted(t *testing.T, like *unstructured.Unstructured) *unstructured.Unstr
 func awaitRefused(t *testing.T, manifest string) {
 	t.Helper()
 	object := parse(t, manifest)
-	took := eventually(t, 5*time.Second, "the webhook knows", func(ctx context.Context) error {
+	took := testenv.Eventually(t, 5*time.Second, "the webhook knows", func(ctx context.Context) error {
 		if err := shared.person.Create(ctx, object.DeepCopy(), client.DryRunAll); err == nil {
 			return errors.New("accepted")
 		}
@@ -216,5 +218,5 @@ func awaitRefused(t *testing.T, manifest string) {
 // awaitStored waits until somebody has made an object.
 func awaitStored(t *testing.T, object *unstructured.Unstructured, key client.ObjectKey) {
 	t.Helper()
-	eventually(t, 5*time.Second, key.String(), func(ctx context.Context) error { return shared.person.Get(ctx, key, object) })
+	testenv.Eventually(t, 5*time.Second, key.String(), func(ctx context.Context) error { return shared.person.Get(ctx, key, object) })
 }

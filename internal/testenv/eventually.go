@@ -1,0 +1,36 @@
+package testenv
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// askEvery is how often Eventually asks: loopback servers answer in a millisecond.
+const askEvery = 10 * time.Millisecond
+
+// Eventually asks until the answer is nil, and returns how long that took. If there is
+// none within the limit it ends the test, and says what was waited for and the last
+// answer.
+func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx context.Context) error) time.Duration {
+	t.Helper()
+	c := clock.RealClock{}
+	begun := c.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	ticker := c.NewTicker(askEvery)
+	defer ticker.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return c.Since(begun)
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		case <-ticker.C():
+		}
+	}
+}
