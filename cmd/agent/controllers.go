@@ -77,7 +77,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, config Config, cap
 			Cluster: store, TrustDomain: config.settings.TrustDomain(), Clock: c, Recorder: recorder,
 			ServiceAccount: types.NamespacedName{Namespace: config.options.Namespace, Name: serviceAccount},
 		},
-		&servingcertificate.Reconciler{Cluster: store, Lifetimes: servingcertificate.DefaultLifetimes(), Dial: probe.ServedLeaf, Clock: c, Recorder: recorder},
+		&servingcertificate.Reconciler{Cluster: store, Lifetimes: config.options.Webhook, Dial: probe.ServedLeaf, Clock: c, Recorder: recorder},
 		&policy.Reconciler{Client: mgr.GetClient(), Clock: c},
 		&gateway.Reconciler{Cluster: store, Programmer: programmer, Interests: programming.NewInterests(), Changes: changes, Install: config.settings, Clock: c, Recorder: recorder},
 	}

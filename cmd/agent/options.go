@@ -8,10 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	"k8s.io/client-go/rest"
 
+	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/startup"
 )
@@ -33,6 +35,8 @@ type Options struct {
 	LeaderElect bool
 	// LeaseDuration, RenewDeadline and RetryPeriod are the times of the lease.
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// Webhook is how long the webhook's CA and certificate live.
+	Webhook servingcertificate.Lifetimes
 }
 
 // addFlags declares the flags, with their defaults, on a set of its own.
@@ -47,6 +51,15 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", 15*time.Second, "`time` after which another replica takes a lease that was not renewed")
 	flags.DurationVar(&o.RenewDeadline, "leader-election-renew-deadline", 10*time.Second, "`time` for which a leader tries to renew its lease before it stops")
 	flags.DurationVar(&o.RetryPeriod, "leader-election-retry-period", 2*time.Second, "`time` between two tries at the lease")
+	o.Webhook = servingcertificate.DefaultLifetimes()
+	flags.DurationVar(&o.Webhook.CA, "webhook-ca-lifetime", o.Webhook.CA, "`time` a CA of the webhook's certificate lives; it is replaced at half of it")
+	flags.DurationVar(&o.Webhook.Leaf, "webhook-certificate-lifetime", o.Webhook.Leaf, "`time` the webhook's certificate lives; at least several times what the kubelet takes to refresh a volume (two minutes)")
+	flags.DurationVar(&o.Webhook.Overlap, "webhook-ca-overlap", o.Webhook.Overlap, "`time` a new CA is in caBundle before a certificate of it is served; at least what an API server takes to see a change")
+	flags.Func("webhook-certificate-renew-before", "share of its life, in `per cent`, that the webhook's certificate has left when it is renewed (default 33)", func(value string) error {
+		share, err := strconv.ParseInt(value, 10, 32)
+		o.Webhook.RenewBefore = int32(share)
+		return err
+	})
 }
 
 // parse reads the arguments. It returns flag.ErrHelp when only help was asked for.
@@ -83,7 +96,7 @@ func (o Options) config() (Config, error) {
 	if o.LeaderElect && (o.RetryPeriod <= 0 || o.RenewDeadline <= o.RetryPeriod || o.LeaseDuration <= o.RenewDeadline) {
 		errs = append(errs, fmt.Errorf("the lease's times must rise: retry period %s, renew deadline %s, lease duration %s", o.RetryPeriod, o.RenewDeadline, o.LeaseDuration))
 	}
-	errs = append(errs, startup.CheckAddress("--metrics-address", o.MetricsAddress), startup.CheckAddress("--health-address", o.HealthAddress))
+	errs = append(errs, o.Webhook.Check(), startup.CheckAddress("--metrics-address", o.MetricsAddress), startup.CheckAddress("--health-address", o.HealthAddress))
 	var err error
 	c.level, err = startup.Level(o.LogLevel)
 	errs = append(errs, err)

@@ -1,6 +1,7 @@
 package servingcertificate
 
 import (
+	"fmt"
 	"time"
 
 	"sallyport.dev/sallyport/pkg/pki"
@@ -11,17 +12,33 @@ import (
 type Lifetimes struct {
 	// CA is the life of a CA; it is replaced when half of it is over.
 	CA time.Duration
-	// Leaf is the life of the serving certificate; it is renewed when a third of it
-	// is left.
+	// Leaf is the life of the serving certificate.
 	Leaf time.Duration
 	// Overlap is how long a new CA is in caBundle before a certificate of it replaces
 	// one that still works: every API server has to have read it.
 	Overlap time.Duration
+	// RenewBefore is the share of its life, in per cent, that a serving certificate has
+	// left when it is renewed.
+	RenewBefore int32
 }
 
 // DefaultLifetimes are what an install runs with.
 func DefaultLifetimes() Lifetimes {
-	return Lifetimes{CA: 8760 * time.Hour, Leaf: 2160 * time.Hour, Overlap: time.Minute}
+	return Lifetimes{CA: 8760 * time.Hour, Leaf: 2160 * time.Hour, Overlap: time.Minute, RenewBefore: 33}
+}
+
+// Check tells what is wrong with lifetimes that do not fit each other. The second half
+// of a CA's life has to hold an overlap and a certificate that was issued before it.
+func (l Lifetimes) Check() error {
+	switch {
+	case l.Leaf <= 0 || l.Overlap < 0:
+		return fmt.Errorf("the webhook's certificate lives %s and a new CA is trusted %s before it signs: both have to be above zero", l.Leaf, l.Overlap)
+	case l.RenewBefore < 1 || l.RenewBefore > 99:
+		return fmt.Errorf("the webhook's certificate is renewed with %d %% of its life left: it has to be 1 to 99", l.RenewBefore)
+	case l.CA < 2*(l.Leaf+l.Overlap):
+		return fmt.Errorf("the webhook's CA lives %s: it has to live %s at least, twice a certificate of %s and an overlap of %s", l.CA, 2*(l.Leaf+l.Overlap), l.Leaf, l.Overlap)
+	}
+	return nil
 }
 
 // Action is something that is due.
@@ -31,7 +48,7 @@ type Action string
 const (
 	// MakeCA makes a new CA and keeps the certificate of the one before.
 	MakeCA Action = "MakeCA"
-	// WriteBundle writes the CAs into caBundle, and while there are two, since when.
+	// WriteBundle writes the CAs into caBundle, and since when.
 	WriteBundle Action = "WriteBundle"
 	// IssueLeaf issues a serving certificate.
 	IssueLeaf Action = "IssueLeaf"
@@ -49,8 +66,7 @@ type observed struct {
 	serving pki.Pair
 	// bundled is whether caBundle of every entry is exactly the wanted one.
 	bundled bool
-	// trustedSince is when caBundle was last written with the previous CA beside the
-	// current one; zero if nobody wrote that down.
+	// trustedSince is when caBundle was last written; zero if nobody wrote that down.
 	trustedSince time.Time
 	// replicas is how many replicas of the webhook are ready, updated how many of
 	// them serve the stored certificate.
@@ -114,5 +130,5 @@ func (o observed) mayIssue(l Lifetimes, now time.Time) time.Time {
 
 // LeafSettings are those of the serving certificate.
 func LeafSettings(l Lifetimes) rotate.LeafSettings {
-	return rotate.LeafSettings{Lifetime: l.Leaf, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: ServiceName}
+	return rotate.LeafSettings{Lifetime: l.Leaf, RenewBefore: l.RenewBefore, Algorithm: pki.ECDSAP256, Object: ServiceName}
 }

@@ -71,7 +71,7 @@ func (r *Reconciler) take(ctx context.Context, s state, d decision, now time.Tim
 	case IssueLeaf:
 		return r.issueLeaf(ctx, s, now)
 	case DropPrevious:
-		return r.writeCA(ctx, s, s.current, pki.Certificate{}, time.Time{})
+		return r.writeCA(ctx, s, s.current, pki.Certificate{})
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (r *Reconciler) makeCA(ctx context.Context, s state, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return r.writeCA(ctx, s, next, s.outgoing(), time.Time{})
+	return r.writeCA(ctx, s, next, s.outgoing())
 }
 
 func (r *Reconciler) issueLeaf(ctx context.Context, s state, now time.Time) error {

@@ -86,19 +86,17 @@ func (w *world) pass() {
 		d := decide(s.observed, w.lifetimes, names, w.now)
 		switch d.Action {
 		case MakeCA:
-			w.previous, w.current, w.trustedSince = s.outgoing(), newCA(w.t, "ca", w.lifetimes, w.now), time.Time{}
+			w.previous, w.current = s.outgoing(), newCA(w.t, "ca", w.lifetimes, w.now)
 			w.made++
 		case WriteBundle:
-			if !w.previous.IsZero() {
-				w.trustedSince = w.now
-			}
+			w.trustedSince = w.now
 			w.writeBundle(s.bundle())
 		case IssueLeaf:
 			w.serving = newLeaf(w.t, w.current, w.lifetimes, w.now)
 			w.served = append(w.served, seen[pki.Pair]{w.now.Add(mountLag), w.serving})
 			w.issued++
 		case DropPrevious:
-			w.previous, w.trustedSince = pki.Certificate{}, time.Time{}
+			w.previous = pki.Certificate{}
 		default:
 			if !d.Next.After(w.now) {
 				w.t.Fatalf("at %s nothing is due, and the next look is %s", w.now, d.Next)
@@ -178,7 +176,7 @@ func TestTheAPIServerVerifiesTheWebhookAtEveryMoment(t *testing.T) {
 		"the CA's Secret is lost": {
 			func(w *world) {
 				w.run(10 * time.Minute)
-				w.current, w.previous, w.trustedSince = pki.Authority{}, pki.Certificate{}, time.Time{}
+				w.current, w.previous = pki.Authority{}, pki.Certificate{}
 				w.run(time.Hour)
 			}, 2, 2,
 		},

@@ -3,7 +3,6 @@ package servingcertificate
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -18,7 +17,6 @@ import (
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/pkg/intent"
-	"sallyport.dev/sallyport/pkg/mutate"
 	"sallyport.dev/sallyport/pkg/pki"
 )
 
@@ -33,9 +31,11 @@ const (
 	currentCertificate  = "current.crt"
 	currentKey          = "current.key"
 	previousCertificate = "previous.crt"
-	// trustedSince is when caBundle was written with both, in RFC 3339.
-	trustedSince = "trusted-since"
 )
+
+// TrustedSince is the annotation of the webhook configuration that says when caBundle
+// was last written, in RFC 3339. It is written with caBundle, in one patch.
+const TrustedSince = intent.Prefix + "trusted-since"
 
 // webhookLabels select the pods of the webhook, portName is the port they serve on.
 var webhookLabels = client.MatchingLabels{"app.kubernetes.io/name": "sallyport", "app.kubernetes.io/component": "webhook"}
@@ -104,16 +104,13 @@ func (r *Reconciler) gather(ctx context.Context, now time.Time) (state, error) {
 		if before, err := pki.ParseCertificates(s.storedCA.Data[previousCertificate]); err == nil && len(before) == 1 {
 			s.previous = before[0]
 		}
-		if since, err := time.Parse(time.RFC3339, string(s.storedCA.Data[trustedSince])); err == nil && !since.After(now) {
-			s.trustedSince = since
-		}
 	}
 	if s.storedServing != nil {
 		if pair, err := pki.ParsePair(s.storedServing.Data[corev1.TLSCertKey], s.storedServing.Data[corev1.TLSPrivateKeyKey]); err == nil {
 			s.serving = pair
 		}
 	}
-	if err := r.gatherConfiguration(ctx, &s); err != nil {
+	if err := r.gatherConfiguration(ctx, &s, now); err != nil {
 		return state{}, err
 	}
 	if !s.previous.IsZero() {
@@ -126,17 +123,21 @@ func (r *Reconciler) key(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: r.Cluster.Namespace(), Name: name}
 }
 
-func (r *Reconciler) gatherConfiguration(ctx context.Context, s *state) error {
+func (r *Reconciler) gatherConfiguration(ctx context.Context, s *state, now time.Time) error {
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{}
 	if err := r.Cluster.Client().Get(ctx, client.ObjectKey{Name: ConfigurationName}, configuration); apierrors.IsNotFound(err) {
-		s.bundled = true // there is nothing to write into; it is looked at when it appears
+		// There is nothing to write into, and nobody who trusts; it is looked at when it appears.
+		s.bundled = true
+		if !s.current.IsZero() {
+			s.trustedSince = s.current.Certificate().NotBefore()
+		}
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", ConfigurationName, err)
 	}
-	s.configuration, s.bundled = configuration, true
-	if s.current.IsZero() {
-		s.bundled = false
+	s.configuration, s.bundled = configuration, !s.current.IsZero()
+	if since, err := time.Parse(time.RFC3339, configuration.Annotations[TrustedSince]); err == nil && !since.After(now) {
+		s.trustedSince = since
 	}
 	for i := range configuration.Webhooks {
 		stored := configuration.Webhooks[i].ClientConfig.CABundle
@@ -171,15 +172,11 @@ func (r *Reconciler) ask(ctx context.Context, s *state) error {
 	return nil
 }
 
-// writeCA stores the CA, and with the certificate of the one before since when both
-// are trusted, if they are.
-func (r *Reconciler) writeCA(ctx context.Context, s state, current pki.Authority, previous pki.Certificate, since time.Time) error {
+// writeCA stores the CA, with the certificate of the one before.
+func (r *Reconciler) writeCA(ctx context.Context, s state, current pki.Authority, previous pki.Certificate) error {
 	data := map[string][]byte{currentCertificate: current.Certificate().PEM(), currentKey: current.Key().PEM()}
 	if !previous.IsZero() {
 		data[previousCertificate] = previous.PEM()
-		if !since.IsZero() {
-			data[trustedSince] = []byte(since.UTC().Format(time.RFC3339Nano))
-		}
 	}
 	return r.write(ctx, caSecret, corev1.SecretTypeOpaque, data, s.storedCA)
 }
@@ -197,29 +194,21 @@ func (r *Reconciler) write(ctx context.Context, name string, kind corev1.SecretT
 	return err
 }
 
-// writeBundle writes caBundle of every entry in one patch that names each entry, so
-// that one which was put in another order meanwhile makes it fail. While two CAs
-// overlap it writes down when, and does so first: a time that came true later than it
-// says is corrected by the next pass, which finds caBundle unwritten.
+// writeBundle writes caBundle of every entry, and when, in one patch. It loses to
+// whoever changed the configuration since it was read: so a cache that is behind costs
+// no second write.
 func (r *Reconciler) writeBundle(ctx context.Context, s state, now time.Time) error {
-	if !s.previous.IsZero() {
-		if err := r.writeCA(ctx, s, s.current, s.previous, now); err != nil {
-			return err
-		}
-	}
-	if s.configuration == nil || len(s.configuration.Webhooks) == 0 {
+	if s.configuration == nil {
 		return nil
 	}
-	var operations []mutate.Operation
-	for i, webhook := range s.configuration.Webhooks {
-		path := "/webhooks/" + strconv.Itoa(i)
-		operations = append(operations,
-			mutate.Operation{Op: "test", Path: path + "/name", Value: webhook.Name},
-			mutate.Operation{Op: "add", Path: path + "/clientConfig/caBundle", Value: s.bundle()})
+	wanted := s.configuration.DeepCopy()
+	for i := range wanted.Webhooks {
+		wanted.Webhooks[i].ClientConfig.CABundle = s.bundle()
 	}
-	encoded, err := json.Marshal(operations)
-	if err != nil {
-		return fmt.Errorf("encoding patch: %w", err)
+	if wanted.Annotations == nil {
+		wanted.Annotations = map[string]string{}
 	}
-	return r.Cluster.Client().Patch(ctx, s.configuration.DeepCopy(), client.RawPatch(types.JSONPatchType, encoded), client.FieldOwner(cluster.FieldOwner))
+	wanted.Annotations[TrustedSince] = now.UTC().Format(time.RFC3339Nano)
+	patch := client.StrategicMergeFrom(s.configuration, client.MergeFromWithOptimisticLock{})
+	return r.Cluster.Client().Patch(ctx, wanted, patch, client.FieldOwner(cluster.FieldOwner))
 }
