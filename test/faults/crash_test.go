@@ -43,11 +43,12 @@ func TestTheAgentDiesAtEveryWrite(t *testing.T) {
 		"managed": managedGateway(),
 		"deleted": deletion(),
 		"webhook": lostWebhookCertificate(),
+		"rotated": webhookRotation(),
 	}
 	for name, s := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			h := record(t)
-			a := startAgent(t)
+			a := startAgent(t, "--leader-elect=false", "--webhook-ca-overlap=200ms")
 			n, deaths := 1, 0
 			for died := true; died; n++ {
 				died = false
