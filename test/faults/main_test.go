@@ -103,6 +103,7 @@ spec: {containers: [{name: proxy, image: none}]}
 type agent struct {
 	*localstack.Process
 	proxy *proxy
+	wire  *wire
 }
 
 // agents counts them: each has a name and a log of its own.
@@ -113,6 +114,7 @@ func startAgent(t *testing.T, further ...string) *agent {
 	t.Helper()
 	agents++
 	p := newProxy(t, stack.Config())
+	w := newWire(t, p.url)
 	config, _, err := stack.TokenConfig(t.Context(), product.Namespace, "sallyport-agent")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +123,7 @@ func startAgent(t *testing.T, further ...string) *agent {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(clientcmdapi.Config{
 		CurrentContext: "proxy",
-		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: p.url, CertificateAuthorityData: p.ca}},
+		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: "https://" + w.listener.Addr().String(), CertificateAuthorityData: p.ca}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"agent": {Token: config.BearerToken}},
 		Contexts:       map[string]*clientcmdapi.Context{"proxy": {Cluster: "proxy", AuthInfo: "agent"}},
 	}, kubeconfig); err != nil {
@@ -145,7 +147,7 @@ func startAgent(t *testing.T, further ...string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{Process: process, proxy: p}
+	a := &agent{Process: process, proxy: p, wire: w}
 	p.kill = func() { _ = process.Kill() }
 	t.Cleanup(func() {
 		_ = process.Kill()
