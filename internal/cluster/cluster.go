@@ -25,6 +25,7 @@ type Cluster struct {
 	live      client.Reader
 	namespace string
 	serials   serialQueues
+	contests  contests
 	ledgers   sync.Map // of decodedLedger, by the name of their Secret
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -82,8 +83,9 @@ func (o EdgeOutcome) Foreign(s EdgeSecrets) (types.NamespacedName, bool) {
 // knows whom to trust refuses everybody, and never the other way round. Certificates
 // and CRLs change in one write. If one of the two names is taken by somebody else's
 // Secret, neither is written: with one of them ours and the other not, Istio would
-// trust what somebody else wrote.
-func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, trusted pki.Bundle, stored StoredEdge) (EdgeOutcome, error) {
+// trust what somebody else wrote. What somebody else keeps changing is put right once a
+// minute at most.
+func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, trusted pki.Bundle, stored StoredEdge, now time.Time) (EdgeOutcome, error) {
 	data := map[string][]byte{caKey: trusted.CertificatesPEM()}
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
@@ -94,14 +96,14 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	var outcome EdgeOutcome
 	var err error
 	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data}
-	if outcome.CA, _, err = c.WriteSecret(ctx, ca, stored.ca); err != nil || outcome.CA == Foreign {
+	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign {
 		return outcome, err
 	}
 	server := WantedSecret{
 		Key: s.Server, Type: corev1.SecretTypeTLS, Owner: s.Owner,
 		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM()},
 	}
-	outcome.Server, _, err = c.WriteSecret(ctx, server, stored.server)
+	outcome.Server, err = c.writeContested(ctx, server, stored.server, now)
 	return outcome, err
 }
 

@@ -42,7 +42,7 @@ func (f fixture) writeEdge(t *testing.T, s EdgeSecrets, pair pki.Pair, bundle pk
 	if err != nil {
 		t.Fatal(err)
 	}
-	outcome, err := f.WriteEdge(t.Context(), s, pair, bundle, stored)
+	outcome, err := f.WriteEdge(t.Context(), s, pair, bundle, stored, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,9 @@ const (
 	Updated Outcome = "Updated"
 	// Foreign says that the stored object is not ours, and was left alone.
 	Foreign Outcome = "Foreign"
+	// Held says that somebody else keeps changing the stored object, and that it was
+	// left as it is for now.
+	Held Outcome = "Held"
 )
 
 // WantedSecret is a Secret as it ought to be stored, in full: what else is in it
@@ -179,6 +182,7 @@ func (c *Cluster) DeleteSecret(ctx context.Context, stored *corev1.Secret) error
 	if err := c.client.Delete(ctx, stored, precondition); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting Secret %s: %w", client.ObjectKeyFromObject(stored), err)
 	}
+	c.contests.forget(client.ObjectKeyFromObject(stored))
 	return nil
 }
 
@@ -194,5 +198,6 @@ func (c *Cluster) Annotate(ctx context.Context, stored *corev1.Secret, key, valu
 	if err := c.client.Update(ctx, changed, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("annotating Secret %s: %w", client.ObjectKeyFromObject(stored), err)
 	}
+	c.contests.know(changed)
 	return nil
 }

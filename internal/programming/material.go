@@ -42,11 +42,15 @@ type material struct {
 	pair   pki.Pair
 	issued rotate.Reason
 	next   time.Time
+	// held is whether none was issued because somebody else keeps changing the Secret.
+	held bool
+	// trouble is why none can be issued, for people; empty if one can.
+	trouble string
 }
 
 // materialize keeps a stored pair that is not due, or issues a new one. All ingress
 // namespaces get the same pair.
-func (f facts) materialize(now time.Time) (material, error) {
+func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (material, error) {
 	if len(f.edges) == 0 {
 		return material{}, nil
 	}
@@ -60,14 +64,24 @@ func (f facts) materialize(now time.Time) (material, error) {
 			return material{pair: e.stored.Pair, next: last.Next}, nil
 		}
 	}
+	for _, e := range f.edges {
+		if held, err := p.Cluster.HeldBack(ctx, e.secrets, e.stored, now); err != nil || held {
+			return material{held: held}, err
+		}
+	}
+	return f.issue(last.Reason, now), nil
+}
+
+// issue issues a new pair.
+func (f facts) issue(reason rotate.Reason, now time.Time) material {
 	if len(f.hosts) > maxHosts {
-		return material{}, fmt.Errorf("it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts)
+		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts)}
 	}
 	pair, err := rotate.MaterializeServer(f.issuer.Active.Authority, f.issuer.Bundle, f.hosts, f.settings, now)
 	if err != nil {
-		return material{}, err
+		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: %s", err)}
 	}
-	return material{pair: pair, issued: last.Reason, next: rotate.RenewalTime(pair.Leaf(), f.settings)}, nil
+	return material{pair: pair, issued: reason, next: rotate.RenewalTime(pair.Leaf(), f.settings)}
 }
 
 // maxHosts bounds a server certificate: with more names the handshake gets slow,
@@ -76,10 +90,10 @@ const maxHosts = 256
 
 // write stores the material in every ingress namespace. A name that is taken by
 // somebody else's Secret does not keep the others from being served.
-func (p *Programmer) write(ctx context.Context, f facts, m material) error {
+func (p *Programmer) write(ctx context.Context, f facts, m material, now time.Time) error {
 	for i := range f.edges {
 		e := &f.edges[i]
-		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.issuer.Bundle, e.stored)
+		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.issuer.Bundle, e.stored, now)
 		if err != nil {
 			return err
 		}

@@ -3,12 +3,14 @@ package programming
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/issuer"
@@ -28,6 +30,11 @@ func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
 	o.Status.Authorities[0].NotAfter = &notAfter
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	o.Status.Conditions = conditions(accepted, programmed(f), f)
+	for _, c := range f.contests {
+		if o.Next.IsZero() || c.Next.Before(o.Next) {
+			o.Next = c.Next
+		}
+	}
 	return o
 }
 
@@ -81,6 +88,9 @@ func programmed(f facts) metav1.Condition {
 	if len(f.trouble) > 0 {
 		return no(v1alpha1.ReasonInvalid, strings.Join(f.trouble, "; "))
 	}
+	if len(f.contests) > 0 {
+		return no(v1alpha1.ReasonForeignChange, contested(f.contests))
+	}
 	for _, e := range f.edges {
 		if e.isTaken {
 			return no(v1alpha1.ReasonForeignSecret, fmt.Sprintf("Secret %s exists and was not made for this Gateway: delete it, or leave credentialName out of the Gateway", e.taken))
@@ -106,11 +116,27 @@ func conditions(accepted, programmed metav1.Condition, f facts) []metav1.Conditi
 		all = append(all, condition.True(v1alpha1.ConditionHostConflict, v1alpha1.ReasonHostHeld, held))
 		ready = condition.False(v1alpha1.ConditionReady, v1alpha1.ReasonHostHeld, held)
 	}
+	if len(f.contests) > 0 {
+		all = append(all, condition.True(v1alpha1.ConditionConflictingWriter, v1alpha1.ReasonForeignChange, contested(f.contests)))
+	}
 	if len(f.edges) == 0 {
 		all = append(all, condition.True(v1alpha1.ConditionNoIngressMatch, v1alpha1.ReasonNoIngressMatch,
 			"the Gateway's selector matches no configured ingress"))
 	}
 	return append(all, ready)
+}
+
+// contested says which Secrets somebody else keeps changing, and who.
+func contested(contests []cluster.Contest) string {
+	messages := make([]string, 0, len(contests))
+	for _, c := range contests {
+		by := "somebody"
+		if c.By != "" {
+			by = strconv.Quote(c.By)
+		}
+		messages = append(messages, fmt.Sprintf("%s keeps changing Secret %s: it is put right once a minute at most; stop that writer (the field managers of the Secret name it)", by, c.Secret))
+	}
+	return strings.Join(messages, "; ")
 }
 
 // heldHosts says which hosts an older Gateway holds; empty if none.

@@ -74,13 +74,21 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
-	material, err := f.materialize(now)
+	material, err := p.materialize(ctx, f, now)
 	if err != nil {
-		f.trouble = append(f.trouble, fmt.Sprintf("the server certificate cannot be issued: %s", err))
-		return p.outcome(t, f, material), nil
-	}
-	if err := p.write(ctx, f, material); err != nil {
 		return Outcome{}, err
+	}
+	if material.trouble != "" {
+		f.trouble = append(f.trouble, material.trouble)
+	} else if !material.held {
+		if err := p.write(ctx, f, material, now); err != nil {
+			return Outcome{}, err
+		}
+	}
+	for _, e := range f.edges {
+		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
+			f.contests = append(f.contests, contest)
+		}
 	}
 	return p.outcome(t, f, material), nil
 }
@@ -95,6 +103,8 @@ type facts struct {
 	settings   rotate.LeafSettings
 	edges      []edge
 	replicas   int
+	// contests are about Secrets that somebody else keeps changing.
+	contests []cluster.Contest
 	// trouble is what keeps the edge from being programmed, for people.
 	trouble []string
 }
