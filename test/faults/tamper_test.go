@@ -96,7 +96,9 @@ func TestATamperedSecretIsPutRight(t *testing.T) {
 		{"it is not labelled any more", server, func(s *corev1.Secret) { delete(s.Labels, "mtls.sallyport.dev/managed") }},
 		{"it is immutable and cut off", server, func(s *corev1.Secret) { yes := true; s.Immutable, s.Data["tls.crt"] = &yes, []byte("x") }},
 		{"the CA's is immutable and has no CRL", ca, func(s *corev1.Secret) { yes := true; s.Immutable = &yes; delete(s.Data, "ca.crl") }},
-		{"it is marked as no longer needed", ca, func(s *corev1.Secret) { s.Annotations["mtls.sallyport.dev/unreferenced-since"] = "2001-01-01T00:00:00Z" }},
+		{"it is marked as no longer needed", ca, func(s *corev1.Secret) {
+			s.Annotations["mtls.sallyport.dev/unreferenced-since"] = "2001-01-01T00:00:00Z"
+		}},
 	}
 	longest := time.Duration(0)
 	for i, row := range rows {
