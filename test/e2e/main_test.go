@@ -68,6 +68,10 @@ func run(ctx context.Context, m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
+	if err := checkRights(ctx); code == 0 && whole() && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	shared.product.Stop()
 	if err := shared.stack.Stop(context.WithoutCancel(ctx)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -79,6 +83,12 @@ func run(ctx context.Context, m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "logs are in", directory)
 	}
 	return code
+}
+
+// whole reports whether all tests ran: some of them use rights that no other does.
+func whole() bool {
+	only := flag.Lookup("test.run")
+	return only == nil || only.Value.String() == ""
 }
 
 func (s *suite) start(ctx context.Context, directory string) error {
