@@ -23,7 +23,7 @@ func settings() AuthoritySettings {
 }
 
 // established is a ledger as it is after the first pass over a new authority.
-func established(t *testing.T, s AuthoritySettings) Ledger {
+func established(t testing.TB, s AuthoritySettings) Ledger {
 	t.Helper()
 	ledger, err := MaterializeAuthority(Ledger{}, PlanAuthority(Ledger{}, s, start), s, start)
 	if err != nil {
