@@ -10,6 +10,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -84,9 +85,9 @@ func (f facts) issue(reason rotate.Reason, now time.Time) material {
 	return material{pair: pair, issued: reason, next: rotate.RenewalTime(pair.Leaf(), f.settings)}
 }
 
-// maxHosts bounds a server certificate: with more names the handshake gets slow,
-// and the endpoint's status holds no more.
-const maxHosts = 256
+// maxHosts bounds a server certificate, and the endpoint's status holds no more. The
+// webhook refuses such a Gateway; it may have been away.
+const maxHosts = mutate.MaxHosts
 
 // write stores the material in every ingress namespace. A name that is taken by
 // somebody else's Secret does not keep the others from being served.

@@ -26,6 +26,9 @@ func Gateway(r Request) Decision {
 	if err := intent.CheckGatewayName(namespace, name); err != nil {
 		return denied(ReasonName, "metadata.name: %s", err)
 	}
+	if d, refused := r.tooMany(in); refused {
+		return d
+	}
 	p := newPatch(r.Object)
 	if in.FromNamespace() {
 		p.set(string(in.Mode()), "metadata", "annotations", intent.KeyMode)
@@ -43,6 +46,9 @@ func Gateway(r Request) Decision {
 // preliminary are the decisions that need no look at the spec; false if the object
 // asks for mutual TLS in a form that can be read.
 func (r Request) preliminary(kind intent.Kind) (Decision, bool) {
+	if d, refused := r.oversized(); refused {
+		return d, true
+	}
 	if key, changed := r.agentOnly(); changed {
 		return denied(ReasonAgentOnly, "%s, but only the agent writes it: leave it as it is stored, or out of a new object", key), true
 	}
