@@ -195,7 +195,8 @@ type MutualTLSEndpointStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	Secrets []EndpointSecrets `json:"secrets,omitempty"`
 
-	// authorities whose callers are accepted; the first issues.
+	// authorities whose callers are accepted; the first issues. Like hosts they are those of the last certificate that was
+	// issued: what is asked for and refused is not among them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16

@@ -66,7 +66,7 @@ func Using(ctx context.Context, c client.Reader, authority types.NamespacedName)
 }
 
 // HeldElsewhere finds a host that an endpoint of another namespace holds under the
-// same authority. Of several endpoints the oldest holds it; without an own one, any
+// same authority: one that was issued a certificate for it. Of several endpoints the oldest holds it; without an own one, any
 // other does. Under one authority two namespaces could otherwise serve in each
 // other's name.
 func HeldElsewhere(ctx context.Context, c client.Reader, authority types.NamespacedName, own types.NamespacedName, hosts []string) (host, namespace string, err error) {

@@ -45,6 +45,11 @@ func Write(ctx context.Context, c client.Client, kind intent.Kind, object client
 			return err
 		}
 	}
+	if found.ServerCertificate == nil {
+		// Hosts are held by those alone whom a certificate was issued for them: whoever is
+		// refused would take them from the next. Those that he held before stay his.
+		found.Authorities, found.Hosts = stored.Status.Authorities, stored.Status.Hosts
+	}
 	found.Conditions = condition.Update(stored.Status.Conditions, object.GetGeneration(), now, found.Conditions...)
 	if apiequality.Semantic.DeepEqual(stored.Status, found) {
 		return nil

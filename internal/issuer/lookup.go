@@ -76,7 +76,7 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 	} else if err != nil {
 		return Issuer{}, fmt.Errorf("reading CertificateAuthority %s: %w", ref, err)
 	}
-	allowed, err := allows(ctx, c, use(authority.Spec), authority.Namespace, namespace)
+	allowed, err := Serves(ctx, c, authority, namespace, use)
 	if err != nil {
 		return Issuer{}, err
 	}
@@ -125,8 +125,9 @@ func LedgerProblem(err error) *Problem {
 	return nil
 }
 
-// allows reports whether objects of a namespace may use an authority.
-func allows(ctx context.Context, c *cluster.Cluster, allowed v1alpha1.AllowedReferences, own, namespace string) (bool, error) {
+// Serves reports whether objects of a namespace may use an authority.
+func Serves(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, namespace string, use Use) (bool, error) {
+	allowed := use(authority.Spec)
 	switch allowed.Namespaces.From {
 	case v1alpha1.NamespacesAll:
 		return true, nil
@@ -141,5 +142,5 @@ func allows(ctx context.Context, c *cluster.Cluster, allowed v1alpha1.AllowedRef
 		}
 		return selector.Matches(labels.Set(found.Labels)), nil
 	}
-	return own == namespace, nil
+	return authority.Namespace == namespace, nil
 }

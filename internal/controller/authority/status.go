@@ -2,10 +2,12 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -81,7 +83,8 @@ func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
 	}
 }
 
-// count tells how many objects use the authority.
+// count tells how many objects use the authority. Those it does not serve do not
+// count: whoever names it would have its status written.
 func (r *Reconciler) count(ctx context.Context, authority *v1alpha1.CertificateAuthority, status *v1alpha1.CertificateAuthorityStatus) error {
 	endpoints, err := endpoint.Using(ctx, r.Cluster.Client(), client.ObjectKeyFromObject(authority))
 	if err != nil {
@@ -91,9 +94,33 @@ func (r *Reconciler) count(ctx context.Context, authority *v1alpha1.CertificateA
 	if err := r.Cluster.Client().List(ctx, &clients, client.MatchingFields{ByAuthority: client.ObjectKeyFromObject(authority).String()}); err != nil {
 		return fmt.Errorf("listing ClientCertificates of %s/%s: %w", authority.Namespace, authority.Name, err)
 	}
-	users, callers := int32(min(len(endpoints), 1<<30)), int32(min(len(clients.Items), 1<<30)) //nolint:gosec // bounded
+	var users, callers int32
+	for i := range endpoints {
+		if err := r.add(ctx, &users, authority, endpoints[i].Namespace, issuer.ForGateways); err != nil {
+			return err
+		}
+	}
+	for i := range clients.Items {
+		if err := r.add(ctx, &callers, authority, clients.Items[i].Namespace, issuer.ForClients); err != nil {
+			return err
+		}
+	}
 	status.Endpoints, status.ClientCertificates = &users, &callers
 	return nil
+}
+
+// add counts one object if the authority serves its namespace. One that cannot be found
+// out about is not served: its namespace is going.
+func (r *Reconciler) add(ctx context.Context, count *int32, authority *v1alpha1.CertificateAuthority, namespace string, use issuer.Use) error {
+	serves, err := issuer.Serves(ctx, r.Cluster, authority, namespace, use)
+	var problem *issuer.Problem
+	if apierrors.IsNotFound(err) || errors.As(err, &problem) {
+		return nil
+	}
+	if serves {
+		*count++
+	}
+	return err
 }
 
 // ByAuthority is the cache's index of ClientCertificates by their authority.

@@ -1,0 +1,123 @@
+// Package tenancy shows that who may do everything in one namespace gets nothing of
+// another's: no host, name, authority, identity, Secret or Gateway. Each attempt is
+// refused, or accepted and told to be in vain, and nothing of the victim changes.
+package tenancy
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"sallyport.dev/sallyport/internal/localstack"
+	"sallyport.dev/sallyport/internal/localstack/kyma"
+	"sallyport.dev/sallyport/internal/localstack/product"
+)
+
+// stack is what all tests share: an API server and the product.
+var stack *localstack.Stack
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, m)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, m *testing.M) int {
+	klog.SetLogger(logr.Discard())
+	log.SetLogger(logr.Discard())
+	var installed *product.Product
+	code, err := 1, func() (err error) {
+		if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
+			return err
+		}
+		for _, manifest := range []string{kyma.CRD, people} {
+			if err := stack.ApplyYAML(ctx, manifest); err != nil {
+				return err
+			}
+		}
+		installed, err = product.Install(ctx, stack, product.Options{TrustDomain: "example.com", ClientSecretNamespaces: []string{"shop", "mallory"}})
+		return err
+	}()
+	if err == nil {
+		code = m.Run()
+	}
+	if installed != nil {
+		installed.Stop()
+	}
+	if stack != nil {
+		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
+			err, code = stopErr, 1
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
+}
+
+// people are a victim's namespace, an attacker who may do everything in his own, and
+// an operator who may do everything in those of the gateways and of the product.
+const people = `
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: mallory}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: sallyport-system}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gateway, namespace: istio-system, labels: {istio: ingressgateway}}
+spec: {containers: [{name: proxy, image: none}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: everything, namespace: mallory}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: User, name: mallory, apiGroup: rbac.authorization.k8s.io}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: everything, namespace: istio-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: User, name: operator, apiGroup: rbac.authorization.k8s.io}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: everything, namespace: sallyport-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: User, name: operator, apiGroup: rbac.authorization.k8s.io}]
+`
+
+// clients are kept: each has to learn what the API server serves.
+var clients = map[string]client.Client{}
+
+// as is somebody's own client; without a name, the administrator's.
+func as(t *testing.T, user string) client.Client {
+	t.Helper()
+	if c := clients[user]; c != nil {
+		return c
+	}
+	config := rest.CopyConfig(stack.Config())
+	config.QPS = -1
+	if user != "" {
+		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
+	}
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients[user] = c
+	return c
+}
