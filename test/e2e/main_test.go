@@ -111,8 +111,9 @@ func (s *suite) start(ctx context.Context, directory string) error {
 	}()
 	s.product, err = product.Install(ctx, s.stack, product.Options{
 		TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr,
-		// A killed agent's lease is waited for.
-		AgentArgs: []string{"--leader-election-lease-duration=3s", "--leader-election-renew-deadline=2s", "--leader-election-retry-period=500ms"},
+		// A killed agent's lease is waited for; and one that loses it on a busy machine is
+		// not started again here, as a kubelet would.
+		AgentArgs: []string{"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},
 	})
 	return err
 }

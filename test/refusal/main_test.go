@@ -105,7 +105,7 @@ func (s *suite) start(ctx context.Context, directory string) error {
 	}
 	s.product, err = product.Install(ctx, s.stack, product.Options{
 		TrustDomain: trustDomain, WebhookReplicas: 2,
-		AgentArgs: []string{"--leader-election-lease-duration=3s", "--leader-election-renew-deadline=2s", "--leader-election-retry-period=500ms"},
+		AgentArgs: []string{"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},
 	})
 	if err != nil {
 		return err
