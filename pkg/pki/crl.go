@@ -44,7 +44,8 @@ type CRLRequest struct {
 
 // SignCRL signs a complete CRL of the authority, without any scope extension
 // (Envoy has refused those: envoyproxy/envoy#37207). It is back-dated like a
-// certificate.
+// certificate, and so is an entry younger than that: a list cannot say what happened
+// after it was made (RFC 5280 section 5.1.2.4).
 func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 	if a.IsZero() {
 		return CRL{}, fmt.Errorf("signing CRL: %w", errNoAuthority)
@@ -53,13 +54,14 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 	if err != nil {
 		return CRL{}, fmt.Errorf("signing CRL: next update at %s: %w", stamp(r.NextUpdate), err)
 	}
-	template := &x509.RevocationList{Number: r.Number, ThisUpdate: span.inside(a.certificate).from, NextUpdate: span.to}
+	span.from = span.inside(a.certificate).from
+	template := &x509.RevocationList{Number: r.Number, ThisUpdate: span.from, NextUpdate: span.to}
 	for _, entry := range r.Entries {
 		if entry.Serial.IsZero() {
 			return CRL{}, fmt.Errorf("signing CRL: an entry has no serial number")
 		}
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
-			x509.RevocationListEntry{SerialNumber: entry.Serial.number(), RevocationTime: entry.At.Truncate(time.Second), ReasonCode: entry.Reason})
+			x509.RevocationListEntry{SerialNumber: entry.Serial.number(), RevocationTime: earlier(entry.At, span.from), ReasonCode: entry.Reason})
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, template, a.certificate.parsed, a.key.signer)
 	if err != nil {
@@ -73,6 +75,14 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 		return CRL{}, fmt.Errorf("signing CRL: %w", err)
 	}
 	return crl, nil
+}
+
+// earlier of two instants, in whole seconds.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		a = b
+	}
+	return a.Truncate(time.Second)
 }
 
 // ParseCRLs reads one CRL or more in PEM, in their order.

@@ -87,8 +87,8 @@ func TestSignCRL(t *testing.T) {
 			t.Errorf("found extension %s, which Envoy refuses (envoyproxy/envoy#37207)", extension.Id)
 		}
 	}
-	if entry := parsed.RevokedCertificateEntries[0]; entry.ReasonCode != 1 || !entry.RevocationTime.Equal(now.Add(-time.Minute)) {
-		t.Errorf("entry has reason %d at %s", entry.ReasonCode, entry.RevocationTime)
+	if entry := parsed.RevokedCertificateEntries[0]; entry.ReasonCode != 1 || !entry.RevocationTime.Equal(list.ThisUpdate()) {
+		t.Errorf("entry has reason %d at %s, expected the CRL's own start: it was revoked a minute ago", entry.ReasonCode, entry.RevocationTime)
 	}
 	if empty := crl(t, authority, 42); empty.Entries() != 0 || empty.Lists(victim) {
 		t.Error("an empty CRL lists something")
