@@ -46,7 +46,13 @@ func RootWith(t testing.TB, key crypto.Signer, name string, span Span, options .
 // CA makes an intermediate CA.
 func (i Issued) CA(t testing.TB, name string, span Span, options ...Option) Issued {
 	t.Helper()
-	return sign(t, caTemplate(t, name, span, options), i.X509, P256(t), i.Key)
+	return i.CAWith(t, P256(t), name, span, options...)
+}
+
+// CAWith makes an intermediate CA with a given key.
+func (i Issued) CAWith(t testing.TB, key crypto.Signer, name string, span Span, options ...Option) Issued {
+	t.Helper()
+	return sign(t, caTemplate(t, name, span, options), i.X509, key, i.Key)
 }
 
 // Leaf makes a certificate for both server and client authentication, with the name
