@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -35,6 +36,12 @@ const (
 	exitUsage = 2
 )
 
+// gcPercent is how much the heap may grow over what is in use until it is collected,
+// unless GOGC says otherwise. Nearly all of ours is the cache, which stays: half of the
+// usual takes a quarter off the resident set with thousands of Gateways, for a twentieth
+// more processor time at the start (docs/performance.md).
+const gcPercent = 50
+
 // run is the whole program but for the process: it returns when the context has
 // ended and the lease is given back, or when something failed.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -54,6 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	log := logr.FromSlogHandler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: config.level}))
 	klog.SetLogger(log)
 	ctrl.SetLogger(log)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	manager, err := newManager(ctx, config, clock.RealClock{})
 	if err == nil {
 		err = manager.Start(ctx)
