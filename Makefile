@@ -12,6 +12,13 @@ test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
 	go test -race -count=1 -timeout 40m ./...
 
+.PHONY: bench
+bench: ## Measure everything beside its floor (a quarter of an hour; docs/performance.md).
+	go test -run '^$$' -bench . -benchmem ./pkg/pki ./pkg/rotate ./internal/admission
+	go test -run '^$$' -bench Admission -benchtime 2000x -timeout 20m ./test/bench
+	go test -run '^$$' -bench Fleet -benchtime 5x -timeout 20m ./test/bench
+	go test -run '^$$' -bench Scale -benchtime 1x -timeout 40m ./test/bench
+
 .PHONY: generate
 generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/default.
 	go run -modfile tools/go.mod sigs.k8s.io/controller-tools/cmd/controller-gen object paths=./api/...

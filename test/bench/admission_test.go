@@ -43,7 +43,7 @@ func ways() []*way {
 		{name: "floor=no-admission"},
 		{name: "constant-patch-webhook", labels: map[string]string{"bench": "constant"}, series: `apiserver_admission_webhook_admission_duration_seconds_%s{name="constant.bench.example.com"`},
 		{name: "mutating-admission-policy", labels: map[string]string{"bench": "policy"}, series: `apiserver_mutating_admission_policy_check_duration_seconds_%s{`},
-		{name: "sallyport", annotations: map[string]string{"mtls.sallyport.dev/mode": "mutual"}, series: `apiserver_admission_webhook_admission_duration_seconds_%s{name="gateways`},
+		{name: "sallyport", annotations: map[string]string{"mtls.sallyport.dev/mode": "mutual"}, series: `apiserver_admission_webhook_admission_duration_seconds_%s{name="annotated.gateways`},
 	}
 }
 
