@@ -101,21 +101,46 @@ func planLeaf(leaf pki.Certificate, s LeafSettings, issuer pki.Authority, now ti
 	if leaf.AuthorityKeyID() != ca.SubjectKeyID() || leaf.X509().CheckSignatureFrom(ca.X509()) != nil {
 		return issueNow(ReasonIssuer)
 	}
-	if otherLifetime(leaf, s.Lifetime, ca) {
+	return planValidity(validity{leaf.NotBefore(), leaf.NotAfter()}, s, ca, now)
+}
+
+// validity is the span of time in which a certificate is valid.
+type validity struct{ notBefore, notAfter time.Time }
+
+func planValidity(v validity, s LeafSettings, ca pki.Certificate, now time.Time) LeafPlan {
+	if otherLifetime(v, s.Lifetime, ca) {
 		return issueNow(ReasonLifetime)
 	}
-	if now.After(leaf.NotAfter()) {
+	if now.After(v.notAfter) {
 		return issueNow(ReasonDue)
 	}
-	if !leaf.NotAfter().Before(ca.NotAfter()) {
+	if !v.notAfter.Before(ca.NotAfter()) {
 		return LeafPlan{} // its issuer ends with it: there is nothing to gain
 	}
 	least := s.Lifetime / gainDivisor
-	due := maxTime(RenewalTime(leaf, s), leaf.NotAfter().Add(least-s.Lifetime))
+	due := maxTime(v.renewal(s), v.notAfter.Add(least-s.Lifetime))
 	if now.Before(due) {
 		return LeafPlan{Next: due}
 	}
 	return issueNow(ReasonDue)
+}
+
+// ToldLeaf is what was told of a certificate that is not at hand.
+type ToldLeaf struct {
+	// NotBefore and NotAfter bound its validity.
+	NotBefore, NotAfter time.Time
+	// AuthorityKeyID is the key id of its issuer, in lower-case hexadecimal.
+	AuthorityKeyID string
+}
+
+// PlanTold judges a certificate by what was told of it. Only a plan to issue can be
+// relied on: that nothing is due, the certificate itself has to show.
+func PlanTold(told ToldLeaf, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
+	ca := issuer.Certificate()
+	if told.AuthorityKeyID != ca.SubjectKeyID() {
+		return issueNow(ReasonIssuer)
+	}
+	return planValidity(validity{told.NotBefore, told.NotAfter}, s, ca, now)
 }
 
 // gainDivisor: a renewal is put off until it gains a tenth of the lifetime. The last
@@ -126,24 +151,28 @@ const gainDivisor = 10
 // RenewalTime is when the certificate is renewed: RenewBefore per cent of its life
 // before its end, and a jitter derived from the object earlier.
 func RenewalTime(leaf pki.Certificate, s LeafSettings) time.Time {
-	life := leaf.NotAfter().Sub(leaf.NotBefore())
+	return validity{leaf.NotBefore(), leaf.NotAfter()}.renewal(s)
+}
+
+func (v validity) renewal(s LeafSettings) time.Time {
+	life := v.notAfter.Sub(v.notBefore)
 	before := time.Duration(float64(life) * float64(s.RenewBefore) / 100)
-	return leaf.NotAfter().Add(-before - jitter(s.Object, life))
+	return v.notAfter.Add(-before - jitter(s.Object, life))
 }
 
 // lifetimeSlack is what rounding to whole seconds, and the time between reading
 // the clock and signing, can make of a difference.
 const lifetimeSlack = 3 * time.Second
 
-// otherLifetime reports whether the leaf was issued for another lifetime than the
+// otherLifetime reports whether a leaf was issued for another lifetime than the
 // one asked for. What its issuer's own validity cut off does not count.
-func otherLifetime(leaf pki.Certificate, lifetime time.Duration, ca pki.Certificate) bool {
+func otherLifetime(v validity, lifetime time.Duration, ca pki.Certificate) bool {
 	least := -lifetimeSlack
-	if !leaf.NotBefore().After(ca.NotBefore()) {
+	if !v.notBefore.After(ca.NotBefore()) {
 		least -= pki.Backdate(lifetime)
 	}
-	difference := leaf.NotAfter().Sub(leaf.NotBefore()) - lifetime - pki.Backdate(lifetime)
-	cutShort := !leaf.NotAfter().Before(ca.NotAfter())
+	difference := v.notAfter.Sub(v.notBefore) - lifetime - pki.Backdate(lifetime)
+	cutShort := !v.notAfter.Before(ca.NotAfter())
 	return difference > lifetimeSlack || (difference < least && !cutShort)
 }
 

@@ -37,7 +37,8 @@ type Reconciler struct {
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
 
-	firsts firsts
+	firsts   firsts
+	versions versions
 }
 
 // healEvery is how often a caller's Secret is looked at: the agent has no right to
@@ -53,6 +54,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	certificate := &v1alpha1.ClientCertificate{}
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, certificate); apierrors.IsNotFound(err) {
 		r.firsts.forget(request.NamespacedName)
+		r.versions.forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading ClientCertificate %s: %w", request, err)
@@ -156,44 +158,6 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 	return r.handOut(ctx, c, f, is, plan, now)
 }
 
-// intoSecret issues with a key made here; both go into a Secret.
-func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
-	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
-	var stored *corev1.Secret
-	var err error
-	if !r.firsts.take(c) {
-		if stored, err = r.Cluster.LiveSecret(ctx, key); err != nil {
-			return f, r.denied(err, c.Namespace)
-		}
-	}
-	owner := intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
-	pair := storedPair(stored, owner)
-	plan := rotate.PlanClient(pair, names, f.settings, is.Active.Authority, now)
-	if plan.Issue {
-		if pair, err = rotate.MaterializeClient(is.Active.Authority, is.Bundle, names, f.settings, now); err != nil {
-			return f, err
-		}
-	}
-	f.chain, f.next = pair.Chain(), plan.Next
-	if plan.Issue {
-		if f, err = r.handOut(ctx, c, f, is, plan, now); err != nil {
-			return f, err
-		}
-	}
-	outcome, _, err := r.Cluster.WriteSecret(ctx, cluster.WantedSecret{
-		Key: key, Type: corev1.SecretTypeTLS, Owner: owner,
-		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()},
-	}, stored)
-	if err != nil {
-		return f, r.denied(err, c.Namespace)
-	}
-	if outcome == cluster.Foreign {
-		return found{identity: f.identity}, &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
-			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
-	}
-	return f, nil
-}
-
 // handOut writes the serial number down: nobody may hold a certificate that cannot
 // be revoked because nobody knows of it.
 func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, now time.Time) (found, error) {
@@ -208,20 +172,4 @@ func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate,
 	}
 	f.next, f.issued = rotate.RenewalTime(leaf, f.settings), plan.Reason
 	return f, nil
-}
-
-// storedPair is what a Secret of this caller holds; zero if it holds nothing that
-// can be used.
-func storedPair(stored *corev1.Secret, owner intent.Owner) pki.Pair {
-	if stored == nil {
-		return pki.Pair{}
-	}
-	if of, ours := cluster.OwnerOf(stored); !ours || !of.Same(owner) {
-		return pki.Pair{}
-	}
-	pair, err := pki.ParsePair(stored.Data[corev1.TLSCertKey], stored.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return pki.Pair{} // replaced: it could not have worked for the caller
-	}
-	return pair
 }

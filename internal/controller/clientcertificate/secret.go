@@ -1,0 +1,116 @@
+package clientcertificate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// look is what a caller's Secret holds, and what is to be done about it.
+type look struct {
+	// stored is the Secret; without its data if it was not read.
+	stored *corev1.Secret
+	// unread is whether the plan was made without reading the Secret.
+	unread bool
+	pair   pki.Pair
+	plan   rotate.LeafPlan
+}
+
+// intoSecret issues with a key made here; both go into a Secret.
+func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
+	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
+	owner := intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
+	seen, err := r.look(ctx, c, owner, f.settings, is, names, now)
+	if err != nil {
+		return f, r.denied(err, c.Namespace)
+	}
+	pair := seen.pair
+	if seen.plan.Issue {
+		if pair, err = rotate.MaterializeClient(is.Active.Authority, is.Bundle, names, f.settings, now); err != nil {
+			return f, err
+		}
+	}
+	f.chain, f.next = pair.Chain(), seen.plan.Next
+	if seen.plan.Issue {
+		if f, err = r.handOut(ctx, c, f, is, seen.plan, now); err != nil {
+			return f, err
+		}
+	}
+	outcome, written, err := r.write(ctx, cluster.WantedSecret{
+		Key: key, Type: corev1.SecretTypeTLS, Owner: owner,
+		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()},
+	}, seen)
+	if err != nil {
+		r.versions.note(c, nil, pki.Serial{})
+		return f, r.denied(err, c.Namespace)
+	}
+	if outcome == cluster.Foreign {
+		r.versions.note(c, nil, pki.Serial{})
+		return found{identity: f.identity}, &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
+			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
+	}
+	r.versions.note(c, written, pair.Leaf().Serial())
+	return f, nil
+}
+
+// look decides what is due. The Secret is not read if it cannot be there yet, and if what
+// the status tells of its certificate is enough to say that another one is due.
+func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, owner intent.Owner, s rotate.LeafSettings, is issuer.Issuer, names rotate.ClientNames, now time.Time) (look, error) {
+	if last := r.versions.last(c, owner); last != nil && c.Status.NotBefore != nil && c.Status.NotAfter != nil {
+		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
+		if plan := rotate.PlanTold(told, s, is.Active.Authority, now); plan.Issue {
+			return look{stored: last, unread: true, plan: plan}, nil
+		}
+	}
+	var l look
+	if !r.firsts.take(c) {
+		var err error
+		if l.stored, err = r.Cluster.LiveSecret(ctx, types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}); err != nil {
+			return look{}, err
+		}
+	}
+	l.pair = storedPair(l.stored, owner)
+	l.plan = rotate.PlanClient(l.pair, names, s, is.Active.Authority, now)
+	return l, nil
+}
+
+// write makes the Secret as wanted. If it was not read and has changed since it was last
+// seen, it is read now: the certificate was due in any case.
+func (r *Reconciler) write(ctx context.Context, wanted cluster.WantedSecret, seen look) (cluster.Outcome, *corev1.Secret, error) {
+	outcome, written, err := r.Cluster.WriteSecret(ctx, wanted, seen.stored)
+	if !seen.unread || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return outcome, written, err
+	}
+	stored, err := r.Cluster.LiveSecret(ctx, wanted.Key)
+	if err != nil {
+		return "", nil, err
+	}
+	return r.Cluster.WriteSecret(ctx, wanted, stored)
+}
+
+// storedPair is what a Secret of this caller holds; zero if it holds nothing that
+// can be used.
+func storedPair(stored *corev1.Secret, owner intent.Owner) pki.Pair {
+	if stored == nil {
+		return pki.Pair{}
+	}
+	if of, ours := cluster.OwnerOf(stored); !ours || !of.Same(owner) {
+		return pki.Pair{}
+	}
+	pair, err := pki.ParsePair(stored.Data[corev1.TLSCertKey], stored.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return pki.Pair{} // replaced: it could not have worked for the caller
+	}
+	return pair
+}
