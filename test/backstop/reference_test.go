@@ -72,6 +72,9 @@ func judge(kind string, old, now map[string]any, w within) string {
 		if field == "labels" {
 			return "a label of ours is the agent's"
 		}
+		if kind == "APIRule" && w.version == "v1beta1" && name == ourPrefix+"client-headers" {
+			return "v1beta1 has no place for identity headers"
+		}
 		if values, known := grammar[kind][strings.TrimPrefix(name, ourPrefix)]; !known || !slices.Contains(values, value) {
 			return fmt.Sprintf("%s=%s is not in the grammar", key, value)
 		}
@@ -197,8 +200,8 @@ func judgeRule(now, asked map[string]any, mode string, w within) string {
 		return "it names the Gateway that is open to everybody"
 	case headers == "":
 		return ""
-	case w.version == "v1beta1" || mode != "mutual":
-		return "identity headers go with mutual and with v2"
+	case mode != "mutual":
+		return "identity headers go with mutual"
 	}
 	wanted := map[string]bool{}
 	for name := range strings.SplitSeq(headers, ",") {

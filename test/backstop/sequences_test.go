@@ -82,7 +82,7 @@ func TestNoSequenceGetsPastThePolicies(t *testing.T) {
 func newPlayer(seed uint64) *player {
 	p := &player{Rand: rand.New(rand.NewPCG(seed, 7)), kind: "Gateway", versions: []string{"networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}} //nolint:gosec // a seed that can be played again
 	if p.IntN(3) == 0 {
-		p.kind, p.versions = "APIRule", []string{"gateway.kyma-project.io/v2", "gateway.kyma-project.io/v2alpha1"}
+		p.kind, p.versions = "APIRule", []string{"gateway.kyma-project.io/v2", "gateway.kyma-project.io/v2alpha1", "gateway.kyma-project.io/v1beta1"}
 	}
 	p.at = within{namespace: "shop", name: fmt.Sprintf("sequence-%d", seed)}
 	if p.IntN(4) == 0 {
@@ -119,6 +119,11 @@ func (p *player) step(ctx context.Context) error {
 	way := "create"
 	if p.stored != nil {
 		way = pick(p, ways...)
+		// As the API server has it in this version, which is what policies see as the old one.
+		p.stored.SetAPIVersion(version)
+		if err := admin.Get(ctx, client.ObjectKeyFromObject(p.stored), p.stored); err != nil {
+			return err
+		}
 	}
 	if way == "delete" {
 		p.done = append(p.done, way)
@@ -422,12 +427,17 @@ func (p *player) rule() map[string]any {
 	if p.IntN(4) == 0 {
 		rules = append(rules, map[string]any{"path": "/other", "methods": []any{"GET"}, "noAuth": true})
 	}
-	spec := map[string]any{"hosts": []any{"a.example.com"}, "service": map[string]any{"name": "a", "port": int64(80)}, "rules": rules}
+	spec := map[string]any{"service": map[string]any{"name": "a", "port": int64(80)}, "rules": rules}
 	if gateway := pick(p, "", "shop/edge", "shop/edge", "kyma-system/kyma-gateway", p.at.namespace+"/"+p.at.name+"-mtls"); gateway != "" {
 		spec["gateway"] = gateway
 	}
 	if p.IntN(15) == 0 {
 		spec["externalGateway"] = "somewhere/else"
 	}
+	if p.at.version == "v1beta1" {
+		spec["host"] = "a.example.com"
+		return spec
+	}
+	spec["hosts"] = []any{"a.example.com"}
 	return spec
 }

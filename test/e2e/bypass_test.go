@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/pkg/pki"
@@ -123,10 +125,79 @@ type protected struct {
 	host, namespace, object string
 }
 
+// thirdPortYAML is a Gateway whose host is served on a port of its own too, and beside it
+// on that port the open Gateway's.
+const thirdPortYAML = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: bypass-one, annotations: {mtls.sallyport.dev/mode: mutual}}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [one.bypass.example.net]}
+  - {port: {number: %[1]d, name: third, protocol: HTTPS}, hosts: [one.bypass.example.net]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: open-third, namespace: bypass-open}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: %[1]d, name: https, protocol: HTTPS}
+    hosts: ["*.bypass.example.net"]
+    tls: {mode: SIMPLE, credentialName: bypass-open}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: open-third, namespace: bypass-open}
+spec:
+  hosts: ["*.bypass.example.net"]
+  gateways: [bypass-open/open-third]
+  http: [{directResponse: {status: 204}}]
+---`
+
+// trustedProxyYAML makes the gateways believe what one proxy before them says of the
+// request, as numTrustedProxies does.
+const trustedProxyYAML = `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: trusted-proxy, namespace: istio-system}
+spec:
+  workloadSelector: {labels: {istio: ingressgateway}}
+  configPatches:
+  - applyTo: NETWORK_FILTER
+    match: {context: GATEWAY, listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}}
+    patch:
+      operation: MERGE
+      value: {typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, xff_num_trusted_hops: 1}}
+`
+
+// trustProxies is in force until the test ends.
+func trustProxies(t *testing.T) {
+	t.Helper()
+	apply(t, trustedProxyYAML)
+	t.Cleanup(func() {
+		filter := &unstructured.Unstructured{}
+		filter.SetAPIVersion("networking.istio.io/v1alpha3")
+		filter.SetKind("EnvoyFilter")
+		filter.SetNamespace("istio-system")
+		filter.SetName("trusted-proxy")
+		if err := shared.stack.Client().Delete(context.WithoutCancel(t.Context()), filter); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Nobody reaches a workload behind mutual TLS but with a certificate of its own
 // authority, whatever name is asked for in the handshake, whatever host in the request,
-// in either HTTP, on a new session or an old one, on either port.
+// in either HTTP, on a new session or an old one, on any port, and whatever a proxy says
+// that is believed.
 func TestBypassMatrix(t *testing.T) {
+	trustProxies(t)
+	port, err := shared.stack.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
 	hosts := []protected{
 		{"one.bypass.example.net", "bypass-one", "gateway-edge"},
 		{"a.wild.bypass.example.net", "bypass-wild", "gateway-edge"},
@@ -138,7 +209,7 @@ func TestBypassMatrix(t *testing.T) {
 	namespace(t, "bypass-open")
 	serverSecret(t, "bypass-open", "*.bypass.example.net")
 	apply(t, openYAML)
-	apply(t, gatewayYAML("v1", "bypass-one", "edge", hosts[0].host)+"---"+routeYAML("bypass-one", "edge", hosts[0].host))
+	apply(t, fmt.Sprintf(thirdPortYAML, port)+routeYAML("bypass-one", "edge", hosts[0].host))
 	apply(t, gatewayYAML("v1", "bypass-wild", "edge", "*.wild.bypass.example.net")+"---"+routeYAML("bypass-wild", "edge", hosts[1].host))
 	apply(t, ruleYAML("v2", "bypass-two", "orders", hosts[2].host, annotated, ""))
 	right := map[string][]tls.Certificate{}
@@ -149,9 +220,18 @@ func TestBypassMatrix(t *testing.T) {
 		right[p.namespace] = friend.Certificates
 	}
 	gateway := shared.stack.Gateways()[0]
+	third := net.JoinHostPort(gateway.Address, strconv.Itoa(port))
 	const openHost = "open.bypass.example.net"
-	eventually(t, "the open Gateway's answer", func(ctx context.Context) error {
-		if status, _ := (attempt{address: gateway.HTTPS, sni: openHost, host: openHost}).try(ctx); status != http.StatusNoContent {
+	for _, address := range []string{gateway.HTTPS, third} {
+		eventually(t, "the open Gateway's answer at "+address, func(ctx context.Context) error {
+			if status, _ := (attempt{address: address, sni: openHost, host: openHost}).try(ctx); status != http.StatusNoContent {
+				return fmt.Errorf("status %d", status)
+			}
+			return nil
+		})
+	}
+	eventually(t, "the right caller at the third port", func(ctx context.Context) error {
+		if status, _ := (attempt{address: third, sni: hosts[0].host, host: hosts[0].host, certificates: right["bypass-one"]}).try(ctx); status != teapot {
 			return fmt.Errorf("status %d", status)
 		}
 		return nil
@@ -175,21 +255,24 @@ func TestBypassMatrix(t *testing.T) {
 		} {
 			for _, sni := range []string{p.host, hosts[0].host, hosts[1].host, "b.wild.bypass.example.net", hosts[2].host, openHost, ""} {
 				for _, h := range []string{p.host, strings.ToUpper(p.host), p.host + ".", p.host + ":443"} {
-					for n := range 4 {
-						two, version := n%2 == 1, []uint16{tls.VersionTLS12, tls.VersionTLS13}[n/2]
-						what := fmt.Sprintf("SNI %q, Host %q, HTTP/2 %t, %s", sni, h, two, tls.VersionName(version))
+					for n := range 6 {
+						two, version, address := n%2 == 1, []uint16{tls.VersionTLS12, tls.VersionTLS13, tls.VersionTLS13}[n/2], gateway.HTTPS
+						if n > 3 {
+							address = third
+						}
+						what := fmt.Sprintf("%s, SNI %q, Host %q, HTTP/2 %t, %s", address, sni, h, two, tls.VersionName(version))
 						kept := &session{}
-						fresh := attempt{address: gateway.HTTPS, sni: sni, host: h, http2: two, version: version, certificates: certificates, sessions: kept}
+						fresh := attempt{address: address, sni: sni, host: h, http2: two, version: version, certificates: certificates, sessions: kept}
 						status, _ := fresh.try(t.Context())
 						judge(p, who, certificates, what+", fresh", status)
-						if who == "the right caller" && sni == p.host && h == p.host && status != teapot {
+						if who == "the right caller" && sni == p.host && h == p.host && (n < 4 || p == hosts[0]) && status != teapot {
 							t.Errorf("the right caller does not reach %s: %s: status %d", p.host, what, status)
 						}
 						if kept.last == nil {
 							continue
 						}
 						// The session that this made is taken to the protected host's own name.
-						again := attempt{address: gateway.HTTPS, sni: p.host, host: h, http2: two, version: version, certificates: certificates, sessions: kept}
+						again := attempt{address: address, sni: p.host, host: h, http2: two, version: version, certificates: certificates, sessions: kept}
 						status, resumed := again.try(t.Context())
 						if resumed {
 							resumptions++
@@ -200,7 +283,9 @@ func TestBypassMatrix(t *testing.T) {
 			}
 		}
 		for _, forwarded := range []string{"", "https"} {
-			judge(p, "nobody", nil, "plain HTTP, X-Forwarded-Proto "+forwarded, plain(t, gateway.HTTP, p.host, forwarded))
+			for _, address := range []string{gateway.HTTP, gateway.HTTPS, third} {
+				judge(p, "nobody", nil, "plain HTTP at "+address+", X-Forwarded-Proto "+forwarded, plain(t, address, p.host, forwarded))
+			}
 		}
 	}
 	if cells < 300 || reached == 0 {
@@ -265,13 +350,28 @@ spec:
   servers:
   - {port: {number: 443, name: a, protocol: HTTPS}, hosts: ["*.worst.example.net"], tls: {mode: SIMPLE, credentialName: bypass-bad}}
 ---` + strings.Replace(routeYAML(ns, "two", "t.worst.example.net"), "gateways: [bypass-bad/two]", "gateways: [bypass-bad/two, bypass-bad/side]", 1), "x.worst.example.net", "t.worst.example.net"},
+		"a server that redirects, behind a proxy that is believed": {`
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: redirecting, namespace: bypass-bad}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: a, protocol: HTTPS}, hosts: ["r.evil.example.net"], tls: {mode: MUTUAL, credentialName: bypass-bad}}
+  - {port: {number: 80, name: b, protocol: HTTP}, hosts: ["r.evil.example.net"], tls: {httpsRedirect: true}}
+---` + routeYAML(ns, "redirecting", "r.evil.example.net"), "", "r.evil.example.net"},
 	}
+	trustProxies(t)
 	for name, shape := range shapes {
 		t.Run(name, func(t *testing.T) {
 			apply(t, shape.manifest)
 			eventually(t, "a stranger at the workload", func(ctx context.Context) error {
-				a := attempt{address: shared.stack.Gateways()[0].HTTPS, sni: shape.sni, host: shape.host}
-				if status, _ := a.try(ctx); status != teapot {
+				gateway := shared.stack.Gateways()[0]
+				status, _ := (attempt{address: gateway.HTTPS, sni: shape.sni, host: shape.host}).try(ctx)
+				if shape.sni == "" {
+					status = plain(t, gateway.HTTP, shape.host, "https")
+				}
+				if status != teapot {
 					return fmt.Errorf("status %d", status)
 				}
 				return nil
