@@ -95,7 +95,7 @@ func TestParseNamesTheFieldThatIsWrong(t *testing.T) {
 		"copying our own":          {"trustDomain: a\ncopyAnnotations: [mtls.sallyport.dev/mode]", `copyAnnotations[0]: Invalid value: "mtls.sallyport.dev/mode": annotations under mtls.sallyport.dev/ are not copied: they mean something on the object they were written on only`},
 		"no YAML":                  {"{", "reading install settings: "},
 		"a list":                   {"- a", "reading install settings: "},
-		"too much":                 {strings.Repeat("#", maxSize+1), "reading install settings: 262145 bytes, at most 262144 are read"},
+		"too much":                 {strings.Repeat("#", maxSize+1), "reading install settings: 49153 bytes, at most 49152 are read"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

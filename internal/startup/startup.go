@@ -49,7 +49,8 @@ func Settings(path string) (install.Settings, error) {
 
 // Cluster is the way to the API server: the kubeconfig, or without one the pod's
 // own ServiceAccount. The API server's priority and fairness limits what we ask,
-// not the client.
+// not the client. Answers are not compressed: that costs both ends processor time and
+// memory, and the way is short.
 func Cluster(kubeconfig, userAgent string) (*rest.Config, error) {
 	config, err := connection(kubeconfig)
 	if err != nil {
@@ -58,7 +59,7 @@ func Cluster(kubeconfig, userAgent string) (*rest.Config, error) {
 	if err := askSilentConnections(); err != nil {
 		return nil, err
 	}
-	config.QPS = -1
+	config.QPS, config.DisableCompression = -1, true
 	return rest.AddUserAgent(config, userAgent), nil
 }
 

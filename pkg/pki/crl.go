@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type CRL struct {
 	parsed  *x509.RevocationList
 	revoked map[Serial]struct{}
 	encoded []byte
+	// signer is the CA whose signature was found on it, so that it is looked for once.
+	signer *atomic.Pointer[x509.Certificate]
 }
 
 // CRLRequest describes a CRL.
@@ -115,7 +118,7 @@ func newCRL(der []byte) (CRL, error) {
 	if id := firstCritical(parsed.Extensions); id != nil {
 		return CRL{}, fmt.Errorf("reading CRL %s: critical extension %s is not understood (RFC 5280 section 5.2)", parsed.Number, id)
 	}
-	crl := CRL{parsed: parsed, revoked: make(map[Serial]struct{}, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der)}
+	crl := CRL{parsed: parsed, revoked: make(map[Serial]struct{}, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der), signer: &atomic.Pointer[x509.Certificate]{}}
 	for _, entry := range parsed.RevokedCertificateEntries {
 		serial, err := serialOf(entry.SerialNumber)
 		if err != nil {
@@ -184,8 +187,12 @@ func (c CRL) signedBy(ca Certificate) error {
 	if !bytes.Equal(c.parsed.AuthorityKeyId, ca.parsed.SubjectKeyId) {
 		return fmt.Errorf("CRL %s is of the key %x, expected the key %s of CA %q (RFC 5280 section 5.2.1)", c.Number(), c.parsed.AuthorityKeyId, ca.SubjectKeyID(), ca.parsed.Subject.CommonName)
 	}
+	if c.signer.Load() == ca.parsed {
+		return nil
+	}
 	if err := c.parsed.CheckSignatureFrom(ca.parsed); err != nil {
 		return fmt.Errorf("CRL %s is not signed by CA %q: %w", c.Number(), ca.parsed.Subject.CommonName, err)
 	}
+	c.signer.Store(ca.parsed)
 	return nil
 }

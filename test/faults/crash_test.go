@@ -31,6 +31,8 @@ type scenario struct {
 	// writes is how many the scenario takes at least: a test that dies nowhere shows
 	// nothing.
 	writes int
+	// remove takes away what would go on writing in the rounds to come.
+	remove func(t *testing.T, round string)
 }
 
 // Whichever write the agent dies at, before the API server heard of it or after, the
@@ -44,6 +46,7 @@ func TestTheAgentDiesAtEveryWrite(t *testing.T) {
 		"deleted": deletion(),
 		"webhook": lostWebhookCertificate(),
 		"rotated": webhookRotation(),
+		"renewed": renewal(),
 	}
 	for name, s := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -84,6 +87,9 @@ func (s scenario) die(t *testing.T, a *agent, h *history, round string, n int, s
 		}
 	}
 	eventually(t, "the end state of round "+round, func(ctx context.Context) error { return s.done(ctx, round) })
+	if s.remove != nil {
+		s.remove(t, round)
+	}
 	if s.issued == nil {
 		return died
 	}

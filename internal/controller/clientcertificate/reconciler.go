@@ -37,8 +37,7 @@ type Reconciler struct {
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
 
-	firsts   firsts
-	versions versions
+	memory memory
 }
 
 // healEvery is how often a caller's Secret is looked at: the agent has no right to
@@ -53,8 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	now := r.Clock.Now()
 	certificate := &v1alpha1.ClientCertificate{}
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, certificate); apierrors.IsNotFound(err) {
-		r.firsts.forget(request.NamespacedName)
-		r.versions.forget(request.NamespacedName)
+		r.memory.forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading ClientCertificate %s: %w", request, err)

@@ -23,6 +23,8 @@ type look struct {
 	stored *corev1.Secret
 	// unread is whether the plan was made without reading the Secret.
 	unread bool
+	// later is when to look at the Secret, where nothing is due by what is told of it.
+	later time.Time
 	pair   pki.Pair
 	plan   rotate.LeafPlan
 }
@@ -34,6 +36,10 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 	seen, err := r.look(ctx, c, owner, f.settings, is, names, now)
 	if err != nil {
 		return f, r.denied(err, c.Namespace)
+	}
+	if !seen.later.IsZero() {
+		f.next = seen.later
+		return f, nil
 	}
 	pair := seen.pair
 	if seen.plan.Issue {
@@ -52,37 +58,58 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()},
 	}, seen)
 	if err != nil {
-		r.versions.note(c, nil, pki.Serial{})
+		r.memory.note(c, nil, pki.Serial{})
 		return f, r.denied(err, c.Namespace)
 	}
 	if outcome == cluster.Foreign {
-		r.versions.note(c, nil, pki.Serial{})
+		r.memory.note(c, nil, pki.Serial{})
 		return found{identity: f.identity}, &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
 			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
 	}
-	r.versions.note(c, written, pair.Leaf().Serial())
+	r.memory.note(c, written, pair.Leaf().Serial())
 	return f, nil
 }
 
 // look decides what is due. The Secret is not read if it cannot be there yet, and if what
-// the status tells of its certificate is enough to say that another one is due.
+// the status tells of its certificate is enough to say that another one is due. Where
+// nothing is expected to be due, a glance has to do; and where nothing is due by what an
+// earlier agent told, that one waits for its turn.
 func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, owner intent.Owner, s rotate.LeafSettings, is issuer.Issuer, names rotate.ClientNames, now time.Time) (look, error) {
-	if last := r.versions.last(c, owner); last != nil && c.Status.NotBefore != nil && c.Status.NotAfter != nil {
+	if c.Status.NotBefore != nil && c.Status.NotAfter != nil {
 		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
-		if plan := rotate.PlanTold(told, s, is.Active.Authority, now); plan.Issue {
+		plan := rotate.PlanTold(told, s, is.Active.Authority, now)
+		if last := r.memory.last(c, owner); last != nil && plan.Issue {
 			return look{stored: last, unread: true, plan: plan}, nil
 		}
-	}
-	var l look
-	if !r.firsts.take(c) {
-		var err error
-		if l.stored, err = r.Cluster.LiveSecret(ctx, types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}); err != nil {
-			return look{}, err
+		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) {
+			if !plan.Next.IsZero() && plan.Next.Before(at) {
+				at = plan.Next
+			}
+			return look{later: at}, nil
 		}
 	}
-	l.pair = storedPair(l.stored, owner)
-	l.plan = rotate.PlanClient(l.pair, names, s, is.Active.Authority, now)
-	return l, nil
+	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
+	decide := func(stored *corev1.Secret) look {
+		pair := storedPair(stored, owner)
+		return look{stored: stored, pair: pair, plan: rotate.PlanClient(pair, names, s, is.Active.Authority, now)}
+	}
+	if r.memory.first(c) {
+		return decide(nil), nil
+	}
+	if c.Status.Serial != "" {
+		glanced, err := r.Cluster.GlancedSecret(ctx, key)
+		if err != nil {
+			return look{}, err
+		}
+		if l := decide(glanced); !l.plan.Issue {
+			return l, nil
+		}
+	}
+	stored, err := r.Cluster.LiveSecret(ctx, key)
+	if err != nil {
+		return look{}, err
+	}
+	return decide(stored), nil
 }
 
 // write makes the Secret as wanted. If it was not read and has changed since it was last

@@ -32,7 +32,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	// The manager runs this when the agent is elected, beside the controller.
 	elected := manager.RunnableFunc(func(context.Context) error {
-		r.firsts.begin(r.Clock.Now())
+		r.memory.begin(r.Clock.Now())
 		return nil
 	})
 	if err := mgr.Add(elected); err != nil {
