@@ -37,10 +37,10 @@ const (
 )
 
 // gcPercent is how much the heap may grow over what is in use until it is collected,
-// unless GOGC says otherwise. Nearly all of ours is the cache, which stays: a third of
-// the usual takes a quarter off the resident set with thousands of Gateways, for an eighth
+// unless GOGC says otherwise. Nearly all of ours is the cache, which stays: a quarter of
+// the usual takes a third off the resident set with thousands of Gateways, for a fifth
 // more processor time at the start (docs/performance.md).
-const gcPercent = 33
+const gcPercent = 25
 
 // run is the whole program but for the process: it returns when the context has
 // ended and the lease is given back, or when something failed.

@@ -23,6 +23,7 @@ import (
 	"sallyport.dev/sallyport/internal/capability"
 	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/lean"
 )
 
 // leaseName is the lease that the leader holds.
@@ -123,7 +124,7 @@ func cacheOptions(config Config) cache.Options {
 		Field: fields.OneTermEqualSelector("metadata.name", servingcertificate.ConfigurationName),
 	}
 	objects[&corev1.Secret{}] = cache.ByObject{Namespaces: secretNamespaces(config), Label: managed()}
-	return cache.Options{ByObject: objects, DefaultTransform: cache.TransformStripManagedFields()}
+	return cache.Options{ByObject: objects, DefaultTransform: lean.Object}
 }
 
 func secretNamespaces(config Config) map[string]cache.Config {

@@ -25,8 +25,8 @@ type look struct {
 	unread bool
 	// later is when to look at the Secret, where nothing is due by what is told of it.
 	later time.Time
-	pair   pki.Pair
-	plan   rotate.LeafPlan
+	pair  pki.Pair
+	plan  rotate.LeafPlan
 }
 
 // intoSecret issues with a key made here; both go into a Secret.
