@@ -30,6 +30,11 @@ func TestSchemaRefusesWhatContradictsItself(t *testing.T) {
 		"a default above the maximum":              {authority("a", own+", clientCertificates: {lifetime: 9000h}"), "lifetime 9000h is longer than maxLifetime 8760h"},
 		"a CRL that ends before it is replaced":    {authority("a", own+", revocation: {validity: 10h, refreshEvery: 6h}"), "refreshEvery 6h is longer than half of validity 10h"},
 		"a lifetime without a unit":                {authority("a", "source: {type: SelfSigned, selfSigned: {lifetime: '87600'}}"), "should match"},
+		"a lifetime of nothing":                    {authority("a", own+", serverCertificates: {lifetime: 0s}"), "at least 1s"},
+		"a lifetime before birth":                  {authority("a", own+", clientCertificates: {lifetime: -24h}"), "should match"},
+		"renewal from the first day on":            {authority("a", own+", serverCertificates: {renewBeforePercentage: 100}"), "should be less than or equal to"},
+		"renewal at the end":                       {authority("a", own+", clientCertificates: {renewBeforePercentage: 0}"), "should be greater than or equal to 5"},
+		"a CRL that is over at once":               {authority("a", own+", revocation: {validity: 0s}"), "at least 1s"},
 		"a selector that selects nothing":          {authority("a", own+", allowedGateways: {namespaces: {from: Selector}}"), "selector goes with from: Selector"},
 		"a selector that is not asked for":         {authority("a", own+", allowedClients: {namespaces: {from: All, selector: {}}}"), "selector goes with from: Selector"},
 

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,6 +94,10 @@ func TestATamperedSecretIsPutRight(t *testing.T) {
 		{"the CRL is gone", ca, func(s *corev1.Secret) { delete(s.Data, "ca.crl") }},
 		{"a key that Istio prefers is beside ours", ca, func(s *corev1.Secret) { s.Data["cacert"] = foreignCA["ca.crt"] }},
 		{"a CA is beside the pair", server, func(s *corev1.Secret) { s.Data["ca.crt"] = foreignCA["ca.crt"] }},
+		{"it is filled up to a mebibyte", server, func(s *corev1.Secret) { s.Data["more"] = make([]byte, 1<<20-8<<10) }},
+		{"the CA's is filled up with garbage", ca, func(s *corev1.Secret) {
+			s.Data["ca.crt"] = bytes.Repeat([]byte("-----BEGIN CERTIFICATE-----\n"), 30_000)
+		}},
 		{"it is not labelled any more", server, func(s *corev1.Secret) { delete(s.Labels, "mtls.sallyport.dev/managed") }},
 		{"it is immutable and cut off", server, func(s *corev1.Secret) { yes := true; s.Immutable, s.Data["tls.crt"] = &yes, []byte("x") }},
 		{"the CA's is immutable and has no CRL", ca, func(s *corev1.Secret) { yes := true; s.Immutable = &yes; delete(s.Data, "ca.crl") }},
