@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -60,10 +63,11 @@ func BenchmarkFleet(b *testing.B) {
 			b.StopTimer()
 			round++
 			makeAuthorities(b)
+			pairs := watchPairs(b)
 			b.StartTimer()
 			begun := time.Now()
 			each(b, func(ctx context.Context, n int) error { return person.Create(ctx, caller(n)) })
-			awaitPairs(b, nil)
+			pairs.await(b, nil)
 			report(b, begun)
 		}
 	})
@@ -72,14 +76,15 @@ func BenchmarkFleet(b *testing.B) {
 			b.StopTimer()
 			round++
 			makeAuthorities(b)
+			pairs := watchPairs(b)
 			each(b, func(ctx context.Context, n int) error { return person.Create(ctx, caller(n)) })
-			before := awaitPairs(b, nil)
+			before := pairs.await(b, nil)
 			b.StartTimer()
 			begun := time.Now()
 			each(b, func(ctx context.Context, n int) error {
 				return person.Patch(ctx, caller(n), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"lifetime":"48h"}}`)))
 			})
-			awaitPairs(b, before)
+			pairs.await(b, before)
 			report(b, begun)
 		}
 	})
@@ -160,40 +165,68 @@ func makeAuthorities(b *testing.B) {
 	}
 }
 
-// awaitPairs waits until each certificate of the round is there, and is another than
-// before.
-func awaitPairs(b *testing.B, before map[string]string) map[string]string {
+// arrivals are the certificates that come, by the name of their Secret: each is parsed
+// once, when the API server tells of it.
+type arrivals struct {
+	mu      sync.Mutex
+	serials map[string]string
+	err     error
+}
+
+// watchPairs tells of every pair that is stored from now on.
+func watchPairs(b *testing.B) *arrivals {
 	b.Helper()
-	serials := map[string]string{}
-	testenv.Eventually(b, patience, "all certificates", func(ctx context.Context) error {
-		var list corev1.SecretList
-		if err := person.List(ctx, &list, client.InNamespace(fleet)); err != nil {
-			return err
+	clients, err := kubernetes.NewForConfig(stack.Config())
+	if err != nil {
+		b.Fatal(err)
+	}
+	list, err := clients.CoreV1().Secrets(fleet).List(b.Context(), metav1.ListOptions{Limit: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	watch, err := clients.CoreV1().Secrets(fleet).Watch(b.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(watch.Stop)
+	a := &arrivals{serials: map[string]string{}}
+	go func() {
+		for event := range watch.ResultChan() {
+			secret, ok := event.Object.(*corev1.Secret)
+			if !ok {
+				continue
+			}
+			pair, err := pki.ParsePair(secret.Data["tls.crt"], secret.Data["tls.key"])
+			a.mu.Lock()
+			if err != nil {
+				a.err = fmt.Errorf("%s: %w", secret.Name, err)
+			} else {
+				a.serials[secret.Name] = pair.Leaf().Serial().String()
+			}
+			a.mu.Unlock()
 		}
-		stored := map[string]*corev1.Secret{}
-		for i := range list.Items {
-			stored[list.Items[i].Name] = &list.Items[i]
+	}()
+	return a
+}
+
+// await waits until each certificate of the round is there, and is another than before.
+func (a *arrivals) await(b *testing.B, before map[string]string) map[string]string {
+	b.Helper()
+	testenv.Eventually(b, patience, "all certificates", func(context.Context) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.err != nil {
+			b.Fatal(a.err)
 		}
 		for n := range certificates {
 			name := caller(n).Name
-			if serials[name] != "" && serials[name] != before[name] {
-				continue
-			}
-			secret := stored[name]
-			if secret == nil {
-				return fmt.Errorf("%s is not there", name)
-			}
-			pair, err := pki.ParsePair(secret.Data["tls.crt"], secret.Data["tls.key"])
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			if serials[name] = pair.Leaf().Serial().String(); serials[name] == before[name] {
-				return fmt.Errorf("%s is the one before", name)
+			if serial := a.serials[name]; serial == "" || serial == before[name] {
+				return fmt.Errorf("%s is not there, or the one before", name)
 			}
 		}
 		return nil
 	})
-	return serials
+	return maps.Clone(a.serials)
 }
 
 // report tells the time until now, and what the agent asked of the API server until it

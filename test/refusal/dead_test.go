@@ -3,9 +3,12 @@ package refusal
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -50,11 +53,20 @@ func TestTheSameWithoutTheWebhook(t *testing.T) {
 				t.Errorf("%s, %s: refused, though %s: %v", name, version, why, err)
 			case err != nil:
 				refused++
+				if strings.HasPrefix(r.field, "spec.servers[") && apierrors.IsForbidden(err) && !namesAServer.MatchString(err.Error()) {
+					t.Errorf("%s, %s: the answer does not name the field and what was found: %v", name, version, err)
+				}
+				if strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsGraphic(r) }) {
+					t.Errorf("%s, %s: the answer does harm in a terminal or a log: %q", name, version, err.Error())
+				}
 			}
 		}
 	}
 	t.Logf("%d writes refused; %d of %d rows are accepted", refused, len(harmless), len(rows))
 }
+
+// namesAServer is how a policy says what is wrong with a server.
+var namesAServer = regexp.MustCompile(`spec\.servers\[\d\](\.\w+)+: found ("[^"]*"|what cannot be printed), .+`)
 
 // harmless are the rows that the policies accept.
 var harmless = func() map[string]string {
