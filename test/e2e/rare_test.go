@@ -37,6 +37,13 @@ spec: {authorityRef: {name: changing}, secretName: changing, lifetime: %[2]s}
 			before := ""
 			// Three of one kind of event in a row: the second and third are counted on the first.
 			for _, lifetime := range []string{"1h", "2h", "3h", "4h"} {
+				if lifetime == "4h" {
+					// The version in which it was last seen is no longer there: the agent has to read.
+					deleted := secret(t, ns, "changing")
+					if err := shared.stack.Client().Delete(t.Context(), deleted); err != nil {
+						t.Fatal(err)
+					}
+				}
 				apply(t, manifest(lifetime))
 				eventually(t, "a certificate for "+lifetime, func(ctx context.Context) error {
 					s := &corev1.Secret{}
