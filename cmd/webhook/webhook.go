@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"sallyport.dev/sallyport/internal/admission"
+	"sallyport.dev/sallyport/internal/listener"
 	"sallyport.dev/sallyport/internal/reload"
 	"sallyport.dev/sallyport/pkg/mutate"
 )
@@ -27,7 +28,7 @@ type webhook struct {
 	pair    reload.ServingPair
 	ready   *readiness
 	// health and metrics answer until reviews are drained.
-	reviews, health, metrics *server
+	reviews, health, metrics *listener.Server
 }
 
 // newWebhook wires everything and opens the listeners, so that a wrong address is an
@@ -46,15 +47,15 @@ func newWebhook(ctx context.Context, config Config, c clock.WithTicker, handler 
 		return nil, err
 	}
 	o := config.options
-	w.reviews, err = listen(ctx, "admission reviews", o.ListenAddress, reviewHandler(endpoint), tlsConfig(w.pair.ConfigureTLS), handler)
-	if err != nil {
+	reviews := listener.Config{Name: "admission reviews", Address: o.ListenAddress, Handler: reviewHandler(endpoint), TLS: tlsConfig(w.pair.ConfigureTLS), Log: handler}
+	if w.reviews, err = listener.Listen(ctx, reviews); err != nil {
 		return nil, err
 	}
-	if w.health, err = listen(ctx, "health", o.HealthAddress, healthHandler(w.ready), nil, handler); err != nil {
-		return nil, errors.Join(err, w.reviews.listener.Close())
+	if w.health, err = listener.Listen(ctx, listener.Config{Name: "health", Address: o.HealthAddress, Handler: healthHandler(w.ready), Log: handler}); err != nil {
+		return nil, errors.Join(err, w.reviews.Close())
 	}
-	if w.metrics, err = listen(ctx, "metrics", o.MetricsAddress, metricsHandler(registry), nil, handler); err != nil {
-		return nil, errors.Join(err, w.reviews.listener.Close(), w.health.listener.Close())
+	if w.metrics, err = listener.Listen(ctx, listener.Config{Name: "metrics", Address: o.MetricsAddress, Handler: metricsHandler(registry), Log: handler}); err != nil {
+		return nil, errors.Join(err, w.reviews.Close(), w.health.Close())
 	}
 	return w, nil
 }
@@ -115,9 +116,9 @@ func (w *webhook) serve(ctx context.Context) error {
 	defer stopAnswering()
 
 	answered := make(chan struct{})
-	group.Go(func() error { defer close(answered); return w.reviews.serve(answering) })
-	group.Go(func() error { return w.health.serve(running) })
-	group.Go(func() error { return w.metrics.serve(running) })
+	group.Go(func() error { defer close(answered); return w.reviews.Serve(answering) })
+	group.Go(func() error { return w.health.Serve(running) })
+	group.Go(func() error { return w.metrics.Serve(running) })
 	group.Go(func() error { return w.pair.Start(running) })
 	group.Go(func() error { return w.indexes.cache.Start(running) })
 	group.Go(func() error { return w.indexes.start(running) })

@@ -24,6 +24,8 @@ import (
 	"go.uber.org/goleak"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/utils/clock"
+
+	"sallyport.dev/sallyport/internal/listener"
 )
 
 // patience is how long a test waits for what should take milliseconds.
@@ -115,13 +117,9 @@ func (r *running) mount(t *testing.T) (notAfter time.Time) {
 	return notAfter
 }
 
-func (r *running) get(t *testing.T, s *server, path string) (status int, body string) {
+func (r *running) get(t *testing.T, s *listener.Server, path string) (status int, body string) {
 	t.Helper()
-	scheme := "http://"
-	if s.secure {
-		scheme = "https://"
-	}
-	response, err := r.client.Get(scheme + s.listener.Addr().String() + path)
+	response, err := r.client.Get(s.URL() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +168,7 @@ func (r *running) review(t *testing.T, namespace string, annotations map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := r.client.Post("https://"+r.reviews.listener.Addr().String()+"/mutate", "application/json", bytes.NewReader(body))
+	response, err := r.client.Post(r.reviews.URL()+"/mutate", "application/json", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,8 +247,8 @@ func TestEachListenerServesItsPathsOnly(t *testing.T) {
 	r.mount(t)
 	r.ready(t, http.StatusServiceUnavailable, "indexes")
 	paths := []string{"/", "/mutate", "/mutate/", "/metrics", "/metrics/", "/healthz", "/readyz", "/healthz/", "/debug/pprof/", "/debug/pprof/heap", "/debug/vars"}
-	for _, listener := range []struct {
-		*server
+	for _, l := range []struct {
+		*listener.Server
 		serves map[string]int
 	}{
 		{r.reviews, map[string]int{"/mutate": http.StatusMethodNotAllowed}},
@@ -258,12 +256,12 @@ func TestEachListenerServesItsPathsOnly(t *testing.T) {
 		{r.health, map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable}},
 	} {
 		for _, path := range paths {
-			want, ok := listener.serves[path]
+			want, ok := l.serves[path]
 			if !ok {
 				want = http.StatusNotFound
 			}
-			if status, _ := r.get(t, listener.server, path); status != want {
-				t.Errorf("%s answers %s with %d, expected %d", listener.name, path, status, want)
+			if status, _ := r.get(t, l.Server, path); status != want {
+				t.Errorf("%s answers %s with %d, expected %d", l.Name(), path, status, want)
 			}
 		}
 	}
@@ -281,7 +279,7 @@ func TestTheAPIServersProtocolIsSpoken(t *testing.T) {
 	transport.ForceAttemptHTTP2, transport.DisableKeepAlives = true, false
 	r.client.Transport = transport
 	defer transport.CloseIdleConnections()
-	response, err := r.client.Post("https://"+r.reviews.listener.Addr().String()+"/mutate", "application/json", strings.NewReader("{}"))
+	response, err := r.client.Post(r.reviews.URL()+"/mutate", "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +300,7 @@ func TestABodyThatTricklesIsNotWaitedFor(t *testing.T) {
 	defer stalled.Close()
 	go func() { _, _ = stalled.Write([]byte("{")) }()
 	began := time.Now()
-	response, err := r.client.Post("https://"+r.reviews.listener.Addr().String()+"/mutate", "application/json", body)
+	response, err := r.client.Post(r.reviews.URL()+"/mutate", "application/json", body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,9 +316,9 @@ func TestABodyThatTricklesIsNotWaitedFor(t *testing.T) {
 func TestAnAddressInUseIsAnErrorAtOnce(t *testing.T) {
 	r := start(t, nil)
 	for _, change := range []func(*Options){
-		func(o *Options) { o.ListenAddress = r.reviews.listener.Addr().String() },
-		func(o *Options) { o.HealthAddress = r.reviews.listener.Addr().String() },
-		func(o *Options) { o.MetricsAddress = r.reviews.listener.Addr().String() },
+		func(o *Options) { o.ListenAddress = r.reviews.Listener.Addr().String() },
+		func(o *Options) { o.HealthAddress = r.reviews.Listener.Addr().String() },
+		func(o *Options) { o.MetricsAddress = r.reviews.Listener.Addr().String() },
 	} {
 		options := r.config.options
 		options.ListenAddress, options.HealthAddress, options.MetricsAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"

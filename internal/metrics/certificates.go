@@ -1,0 +1,97 @@
+package metrics
+
+import (
+	"iter"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+)
+
+// certificates tells when each certificate ends, and when it is renewed.
+type certificates struct {
+	notAfter, renewal *metric
+}
+
+func newCertificates() *certificates {
+	labels := []string{"kind", "namespace", "name", "authority"}
+	return &certificates{
+		notAfter: newMetric("sallyport_certificate_not_after_timestamp_seconds",
+			"End of the current certificate of a gateway, of a caller, or of the active generation of an authority, in seconds since the epoch.", labels...),
+		renewal: newMetric("sallyport_certificate_renewal_timestamp_seconds",
+			"When the certificate of a gateway or a caller is to be renewed, in seconds since the epoch.", labels...),
+	}
+}
+
+func (c *certificates) metrics() []*metric { return []*metric{c.notAfter, c.renewal} }
+
+// certificate is one that is in use. Its times are seconds since the epoch, 0 if unknown.
+type certificate struct {
+	kind                       Issuable
+	namespace, name, authority string
+	notAfter, renewal          int64
+}
+
+func (c *certificates) write(p *page, s *snapshot) {
+	endsFirst := func(c certificate) int64 { return c.notAfter }
+	for of := range within(p, c.notAfter, s.certificates(), endsFirst) {
+		p.series(c.notAfter, of.notAfter, string(of.kind), of.namespace, of.name, of.authority)
+	}
+	renewed := func(yield func(certificate) bool) {
+		for of := range s.certificates() {
+			if of.renewal != 0 && !yield(of) {
+				return
+			}
+		}
+	}
+	for of := range within(p, c.renewal, renewed, endsFirst) {
+		p.series(c.renewal, of.renewal, string(of.kind), of.namespace, of.name, of.authority)
+	}
+}
+
+// certificates are those whose end is known.
+func (s *snapshot) certificates() iter.Seq[certificate] {
+	return func(yield func(certificate) bool) {
+		for a := range live[*v1alpha1.CertificateAuthority](s.authorities) {
+			if a.Status.NotAfter != nil && !yield(certificate{CA, a.Namespace, a.Name, s.name(a.Namespace, a.Name), seconds(a.Status.NotAfter), 0}) {
+				return
+			}
+		}
+		for e := range live[*v1alpha1.MutualTLSEndpoint](s.endpoints) {
+			served, authority := e.Status.ServerCertificate, ""
+			if served == nil {
+				continue
+			}
+			if len(e.Status.Authorities) > 0 {
+				authority = s.name(e.Status.Authorities[0].Namespace, e.Status.Authorities[0].Name) // the first issues
+			}
+			if !yield(certificate{Server, e.Namespace, e.Name, authority, seconds(&served.NotAfter), seconds(served.RenewalTime)}) {
+				return
+			}
+		}
+		for c := range live[*v1alpha1.ClientCertificate](s.clients) {
+			if c.Status.NotAfter == nil {
+				continue
+			}
+			authority := s.authorityOf(c)
+			if !yield(certificate{Client, c.Namespace, c.Name, authority, seconds(c.Status.NotAfter), seconds(c.Status.RenewalTime)}) {
+				return
+			}
+		}
+	}
+}
+
+func (s *snapshot) authorityOf(c *v1alpha1.ClientCertificate) string {
+	if c.Spec.AuthorityRef.Namespace == "" {
+		return s.name(c.Namespace, c.Spec.AuthorityRef.Name)
+	}
+	return s.name(c.Spec.AuthorityRef.Namespace, c.Spec.AuthorityRef.Name)
+}
+
+// seconds since the epoch; 0 for none.
+func seconds(t *metav1.Time) int64 {
+	if t == nil {
+		return 0
+	}
+	return t.Unix()
+}
