@@ -124,8 +124,21 @@ const (
 	ReasonInvalidAnnotations = "InvalidAnnotations"
 	// ReasonProgrammed says that the Gateway is mutual and its Secrets are current.
 	ReasonProgrammed = "Programmed"
-	// ReasonNotProbed says that no handshake was tried.
+	// ReasonNotProbed says that no handshake is tried: the agent was told not to, or nothing is programmed that could be tried.
 	ReasonNotProbed = "NotProbed"
+	// ReasonProven says that every replica met every expectation.
+	ReasonProven = "Proven"
+	// ReasonNoReplicas says that no gateway replica is ready, so that there is none to try.
+	ReasonNoReplicas = "NoReplicas"
+	// ReasonEdgeOpen says that a replica let somebody in who has to be refused.
+	ReasonEdgeOpen = "EdgeOpen"
+	// ReasonFriendRefused says that a replica refused a certificate of the endpoint's own authority.
+	ReasonFriendRefused = "FriendRefused"
+	// ReasonServedCertificateDiffers says that a replica serves another certificate than the one that is stored, or one that
+	// callers do not trust.
+	ReasonServedCertificateDiffers = "ServedCertificateDiffers"
+	// ReasonReplicaUnknown says that a replica gave no answer that can be judged.
+	ReasonReplicaUnknown = "ReplicaUnknown"
 	// ReasonNotMutual says that the stored Gateway is not mutual and could not be made so; the message says which server.
 	ReasonNotMutual = "NotMutual"
 	// ReasonGatewayNotFound says that the Gateway an APIRule names does not exist.

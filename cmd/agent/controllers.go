@@ -22,8 +22,10 @@ import (
 	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/programming"
+	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
 )
@@ -38,56 +40,101 @@ func managed() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{intent.KeyManaged: "true"})
 }
 
-func addControllers(ctx context.Context, mgr manager.Manager, config Config, capabilities *capability.Source, c clock.WithTicker) error {
+// parts are what the controllers and the metrics share.
+type parts struct {
+	config   Config
+	clock    clock.WithTicker
+	store    *cluster.Cluster
+	edge     *ingress.Index
+	changes  *programming.Changes
+	synced   func() bool
+	counters *metrics.Counters
+	// prover tries handshakes; nil if none are to be tried.
+	prover *proving.Prover
+}
+
+// newParts makes them, and has the cache watch what they need.
+func newParts(ctx context.Context, mgr manager.Manager, config Config, counters *metrics.Counters, c clock.WithTicker) (*parts, error) {
 	for _, index := range []func() error{
 		func() error { return cluster.IndexSecrets(ctx, mgr.GetFieldIndexer()) },
 		func() error { return endpoint.Index(ctx, mgr.GetFieldIndexer()) },
 		func() error { return authority.Index(ctx, mgr.GetFieldIndexer()) },
 	} {
 		if err := index(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	// Asked for by name now and then: an informer that starts with the first question
 	// would hold the first certificate up.
 	if _, err := mgr.GetCache().GetInformer(ctx, cluster.NewNamespaceObject(), cache.BlockUntilSynced(false)); err != nil {
-		return fmt.Errorf("watching Namespaces: %w", err)
+		return nil, fmt.Errorf("watching Namespaces: %w", err)
 	}
-	edge := ingress.NewIndex(config.settings.Ingresses())
-	changes := programming.NewChanges(edge)
-	edge.OnChange(changes.Note)
-	synced, err := edge.Feed(ctx, mgr.GetCache())
-	if err != nil {
-		return err
+	p := &parts{
+		config: config, clock: c, edge: ingress.NewIndex(config.settings.Ingresses()), counters: counters,
+		store: cluster.New(mgr.GetClient(), mgr.GetAPIReader(), config.options.Namespace),
 	}
-	if err := mgr.Add(changes); err != nil {
-		return fmt.Errorf("adding the watch on the edge: %w", err)
+	p.changes = programming.NewChanges(p.edge)
+	p.edge.OnChange(p.changes.Note)
+	var err error
+	if p.synced, err = p.edge.Feed(ctx, mgr.GetCache()); err != nil {
+		return nil, err
 	}
-	store := cluster.New(mgr.GetClient(), mgr.GetAPIReader(), config.options.Namespace)
-	programmer := &programming.Programmer{Cluster: store, Edge: edge, Synced: synced, Install: config.settings, Capabilities: func() mutate.Capabilities {
+	if err := mgr.Add(p.changes); err != nil {
+		return nil, fmt.Errorf("adding the watch on the edge: %w", err)
+	}
+	return p, p.addProver(mgr)
+}
+
+// addProver adds what tries handshakes.
+func (p *parts) addProver(mgr manager.Manager) error {
+	if p.config.options.ProbePeriod == 0 {
+		return nil
+	}
+	p.prover = proving.New(proving.Config{
+		Period:      p.config.options.ProbePeriod,
+		TrustDomain: p.config.settings.TrustDomain(),
+		Addresses:   proving.Addresses{Local: p.config.options.ProbeLocal, APIServer: proving.APIServerAddresses(p.config.cluster.Host)},
+		Clock:       p.clock,
+		Changed:     p.changes.Touch,
+		Tried:       p.counters.Probed,
+	})
+	if err := mgr.Add(p.prover); err != nil {
+		return fmt.Errorf("adding the prober: %w", err)
+	}
+	return nil
+}
+
+func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Source) error {
+	programmer := &programming.Programmer{Cluster: p.store, Edge: p.edge, Prover: p.prover, Synced: p.synced, Install: p.config.settings, Capabilities: func() mutate.Capabilities {
 		known, _ := capabilities.Capabilities() // read before anything was started, and kept
 		return known
 	}}
-	recorder := mgr.GetEventRecorder(recorderName)
+	recorder, trustDomain := mgr.GetEventRecorder(recorderName), p.config.settings.TrustDomain()
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
-		&authority.Reconciler{Cluster: store, TrustDomain: config.settings.TrustDomain(), Clock: c, Recorder: recorder},
+		&authority.Reconciler{Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters},
 		&clientcertificate.Reconciler{
-			Cluster: store, TrustDomain: config.settings.TrustDomain(), Clock: c, Recorder: recorder,
-			ServiceAccount: types.NamespacedName{Namespace: config.options.Namespace, Name: serviceAccount},
+			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters,
+			ServiceAccount: types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount},
 		},
-		&servingcertificate.Reconciler{Cluster: store, Lifetimes: config.options.Webhook, Dial: probe.ServedLeaf, Clock: c, Recorder: recorder},
-		&policy.Reconciler{Client: mgr.GetClient(), Clock: c},
-		&gateway.Reconciler{Cluster: store, Programmer: programmer, Interests: programming.NewInterests(), Changes: changes, Install: config.settings, Clock: c, Recorder: recorder},
+		&servingcertificate.Reconciler{Cluster: p.store, Lifetimes: p.config.options.Webhook, Dial: probe.ServedLeaf, Clock: p.clock, Recorder: recorder},
+		&policy.Reconciler{Client: mgr.GetClient(), Clock: p.clock},
+		&gateway.Reconciler{
+			Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Install: p.config.settings,
+			Clock: p.clock, Recorder: recorder, Counters: p.counters,
+		},
 	}
 	for _, controller := range add {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("adding controller %T: %w", controller, err)
 		}
 	}
-	rules := &apirule.Reconciler{Cluster: store, Programmer: programmer, Interests: programming.NewInterests(), Changes: changes, Install: config.settings, Clock: c, Recorder: recorder}
-	return mgr.Add(&whenServed{mgr: mgr, clock: c, add: rules.SetupWithManager})
+	rules := &apirule.Reconciler{
+		Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Install: p.config.settings,
+		Clock: p.clock, Recorder: recorder, Counters: p.counters,
+	}
+	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: rules.SetupWithManager})
 }
 
 // whenServed adds the controller of APIRules once the API server knows them: a

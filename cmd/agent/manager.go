@@ -6,16 +6,18 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -24,6 +26,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/lean"
+	"sallyport.dev/sallyport/internal/metrics"
 )
 
 // leaseName is the lease that the leader holds.
@@ -39,21 +42,20 @@ const passTimeout = 10 * time.Second
 // newManager wires everything. It waits for the CRD of Istio's Gateways, without
 // which there is nothing to do.
 func newManager(ctx context.Context, config Config, c clock.WithTicker) (manager.Manager, error) {
-	scheme := runtime.NewScheme()
-	// Those that are read or written, and no others: each kind costs memory.
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("registering kinds: %w", err)
-		}
+	scheme, err := kinds(config)
+	if err != nil {
+		return nil, err
 	}
 	o := config.options
 	timeout := shutdownTimeout
-	mgr, err := ctrl.NewManager(config.cluster, ctrl.Options{
+	counters := metrics.NewCounters()
+	connection := rest.CopyConfig(config.cluster)
+	connection.Wrap(counters.CountConflicts)
+	mgr, err := ctrl.NewManager(connection, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cacheOptions(config),
 		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
-		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
-		HealthProbeBindAddress:        o.HealthAddress,
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // addMetrics serves them, and health
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.Namespace,
@@ -78,10 +80,29 @@ func newManager(ctx context.Context, config Config, c clock.WithTicker) (manager
 	if err := mgr.Add(capabilities); err != nil {
 		return nil, fmt.Errorf("adding the reader of the Gateway CRD: %w", err)
 	}
-	if err := addControllers(ctx, mgr, config, capabilities, c); err != nil {
+	p, err := newParts(ctx, mgr, config, counters, c)
+	if err != nil {
 		return nil, err
 	}
-	return mgr, addChecks(mgr)
+	if err := p.addControllers(mgr, capabilities); err != nil {
+		return nil, err
+	}
+	return mgr, addMetrics(ctx, mgr, config, counters, p.store, p.prover, c)
+}
+
+// kinds are those that are read or written, and no others: each costs memory.
+func kinds(config Config) (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	add := []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme}
+	if config.options.MetricsAuthentication {
+		add = append(add, authenticationv1.AddToScheme, authorizationv1.AddToScheme)
+	}
+	for _, add := range add {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering kinds: %w", err)
+		}
+	}
+	return scheme, nil
 }
 
 // gatewayRetry is how often the CRD is looked for until it is there.
@@ -94,16 +115,6 @@ func awaitGateways(ctx context.Context, capabilities *capability.Source, c clock
 			return fmt.Errorf("waiting for the CRD of Istio's Gateways: %w", context.Cause(ctx))
 		case <-c.After(gatewayRetry):
 		}
-	}
-	return nil
-}
-
-func addChecks(mgr manager.Manager) error {
-	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
-		return fmt.Errorf("adding health check: %w", err)
-	}
-	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
-		return fmt.Errorf("adding readiness check: %w", err)
 	}
 	return nil
 }

@@ -26,15 +26,20 @@ type Options struct {
 	Kubeconfig string
 	// Namespace is where Sallyport is installed.
 	Namespace string
-	// MetricsAddress and HealthAddress are where plain HTTP answers scrapes and the
-	// kubelet.
-	MetricsAddress, HealthAddress string
+	// MetricsAddress is where scrapes and the kubelet are answered.
+	MetricsAddress string
+	// MetricsAuthentication is whether scrapes need a token that may get /metrics.
+	MetricsAuthentication bool
 	// LogLevel is info, debug or error.
 	LogLevel string
 	// LeaderElect is whether to work only with the lease.
 	LeaderElect bool
 	// LeaseDuration, RenewDeadline and RetryPeriod are the times of the lease.
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// ProbePeriod is how often handshakes are tried with each gateway replica; 0 for never.
+	ProbePeriod time.Duration
+	// ProbeLocal lets handshakes be tried with loopback and link-local addresses.
+	ProbeLocal bool
 	// Webhook is how long the webhook's CA and certificate live.
 	Webhook servingcertificate.Lifetimes
 }
@@ -44,13 +49,15 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.Settings, "config", "", "`file` with the platform's install settings (config.yaml of ConfigMap sallyport); required")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the API server; empty when running in a cluster")
 	flags.StringVar(&o.Namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "sallyport-system"), "`namespace` Sallyport is installed in; default POD_NAMESPACE")
-	flags.StringVar(&o.MetricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on")
-	flags.StringVar(&o.HealthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
+	flags.StringVar(&o.MetricsAddress, "metrics-address", ":8080", "`address` to serve /metrics, /healthz and /readyz on")
+	flags.BoolVar(&o.MetricsAuthentication, "metrics-authentication", false, "serve with TLS, and /metrics only to whom the API server lets get it, by his bearer token")
 	flags.StringVar(&o.LogLevel, "log-level", "info", "`level` of the log: info, debug or error")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "work only while holding the lease; off is for a single replica that is never rolled over")
 	flags.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", 15*time.Second, "`time` after which another replica takes a lease that was not renewed")
 	flags.DurationVar(&o.RenewDeadline, "leader-election-renew-deadline", 10*time.Second, "`time` for which a leader tries to renew its lease before it stops")
 	flags.DurationVar(&o.RetryPeriod, "leader-election-retry-period", 2*time.Second, "`time` between two tries at the lease")
+	flags.DurationVar(&o.ProbePeriod, "probe-period", 15*time.Second, "`time` between two rounds of handshakes with each host of each gateway replica, one second at least; 0 tries none, and nothing is proven")
+	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with loopback and link-local addresses and the API server's as well; for stacks on one machine")
 	o.Webhook = servingcertificate.DefaultLifetimes()
 	flags.DurationVar(&o.Webhook.CA, "webhook-ca-lifetime", o.Webhook.CA, "`time` a CA of the webhook's certificate lives; it is replaced at half of it")
 	flags.DurationVar(&o.Webhook.Leaf, "webhook-certificate-lifetime", o.Webhook.Leaf, "`time` the webhook's certificate lives; at least several times what the kubelet takes to refresh a volume (two minutes)")
@@ -96,7 +103,10 @@ func (o Options) config() (Config, error) {
 	if o.LeaderElect && (o.RetryPeriod <= 0 || o.RenewDeadline <= o.RetryPeriod || o.LeaseDuration <= o.RenewDeadline) {
 		errs = append(errs, fmt.Errorf("the lease's times must rise: retry period %s, renew deadline %s, lease duration %s", o.RetryPeriod, o.RenewDeadline, o.LeaseDuration))
 	}
-	errs = append(errs, o.Webhook.Check(), startup.CheckAddress("--metrics-address", o.MetricsAddress), startup.CheckAddress("--health-address", o.HealthAddress))
+	if o.ProbePeriod != 0 && o.ProbePeriod < time.Second {
+		errs = append(errs, fmt.Errorf("--probe-period is %s: it has to be one second at least, or 0 for no handshakes", o.ProbePeriod))
+	}
+	errs = append(errs, o.Webhook.Check(), startup.CheckAddress("--metrics-address", o.MetricsAddress))
 	var err error
 	c.level, err = startup.Level(o.LogLevel)
 	errs = append(errs, err)

@@ -4,10 +4,19 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sallyport.dev/sallyport/internal/testenv"
 )
 
+var environment testenv.Environment
+
+// onServer runs the tests of a package beside an API server.
+type onServer struct{ tests *testing.M }
+
+func (s onServer) Run() int { return testenv.Run(s.tests, &environment) }
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"agent": main})
+	testscript.Main(onServer{m}, map[string]func(){"agent": main})
 }
 
 func TestScripts(t *testing.T) {

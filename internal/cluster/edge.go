@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,11 @@ type StoredEdge struct {
 	// Unreadable says why a pair that is there was not taken, nil if it was.
 	Unreadable error
 	server, ca *corev1.Secret
+}
+
+// Versions are those in which the Secrets were read.
+func (s StoredEdge) Versions() string {
+	return strconv.FormatUint(revision(s.server), 10) + "/" + strconv.FormatUint(revision(s.ca), 10)
 }
 
 // Edge reads what is stored.

@@ -29,6 +29,8 @@ type Server struct {
 	// TLS is whether the server has TLS settings of any mode, a redirect included:
 	// istiod looks for duplicate hosts among exactly these.
 	TLS bool
+	// Opaque is whether the protocol is TLS: what is decrypted is led on as bytes.
+	Opaque bool
 	// Hosts are canonical: no namespace, lower case, no trailing dot.
 	Hosts []string
 }
@@ -58,7 +60,8 @@ func GatewayFrom(object map[string]any) Gateway {
 func serverFrom(raw map[string]any) Server {
 	port, _ := raw["port"].(map[string]any)
 	bind, _ := raw["bind"].(string)
-	s := Server{Port: portNumber(port["number"]), Bind: bind, TLS: raw["tls"] != nil}
+	protocol, _ := port["protocol"].(string)
+	s := Server{Port: portNumber(port["number"]), Bind: bind, TLS: raw["tls"] != nil, Opaque: strings.EqualFold(protocol, "TLS")}
 	hosts, _ := raw["hosts"].([]any)
 	for _, h := range hosts {
 		if host, ok := h.(string); ok {

@@ -34,6 +34,13 @@ func (c *Changes) Note(change ingress.Change) {
 	if change.Gateway.Name == "" {
 		touched = c.edge.Gateways()
 	}
+	c.touch(touched...)
+}
+
+// Touch has one Gateway looked at again.
+func (c *Changes) Touch(gateway types.NamespacedName) { c.touch(gateway) }
+
+func (c *Changes) touch(touched ...types.NamespacedName) {
 	if len(touched) == 0 {
 		return
 	}

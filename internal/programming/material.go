@@ -91,7 +91,7 @@ const maxHosts = mutate.MaxHosts
 
 // write stores the material in every ingress namespace. A name that is taken by
 // somebody else's Secret does not keep the others from being served.
-func (p *Programmer) write(ctx context.Context, f facts, m material, now time.Time) error {
+func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.Time) error {
 	for i := range f.edges {
 		e := &f.edges[i]
 		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.issuer.Bundle, e.stored, now)
@@ -99,6 +99,7 @@ func (p *Programmer) write(ctx context.Context, f facts, m material, now time.Ti
 			return err
 		}
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
+		f.changed = f.changed || outcome.Changed()
 	}
 	return nil
 }

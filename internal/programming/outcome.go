@@ -19,7 +19,7 @@ import (
 )
 
 // outcome tells how a Gateway stands once its Secrets were written, or could not be.
-func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
+func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcome {
 	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Next: m.next}
 	if !m.pair.IsZero() {
 		leaf := m.pair.Leaf()
@@ -29,7 +29,7 @@ func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
 	notAfter := metav1.NewTime(f.issuer.Active.Authority.Certificate().NotAfter())
 	o.Status.Authorities[0].NotAfter = &notAfter
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
-	o.Status.Conditions = conditions(accepted, programmed(f), f)
+	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
 	for _, c := range f.contests {
 		if o.Next.IsZero() || c.Next.Before(o.Next) {
 			o.Next = c.Next
@@ -40,13 +40,14 @@ func (p *Programmer) outcome(t Target, f facts, m material) Outcome {
 
 // held tells how a Gateway stands for which nothing can be issued. What is stored
 // behind it stays as it is.
-func (p *Programmer) held(t Target, f facts, problem *issuer.Problem) Outcome {
-	o := Outcome{Status: statusOf(t, f)}
+func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
+	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
 	}
-	o.Status.Conditions = conditions(accepted, condition.False(v1alpha1.ConditionProgrammed, problem.Reason, problem.Message), f)
+	o.Status.Conditions = conditions(accepted, condition.False(v1alpha1.ConditionProgrammed, problem.Reason, problem.Message), last, f)
+	o.Status.Replicas = last.replicas
 	return o
 }
 
@@ -61,7 +62,6 @@ func statusOf(t Target, f facts) v1alpha1.MutualTLSEndpointStatus {
 		Gateway:     &v1alpha1.NamespacedReference{Namespace: gateway.Namespace, Name: gateway.Name},
 		Hosts:       f.hosts[:min(len(f.hosts), maxHosts)],
 		Authorities: []v1alpha1.EndpointAuthority{{Namespace: t.Intent.Authority().Namespace, Name: t.Intent.Authority().Name}},
-		Replicas:    &v1alpha1.ReplicaCounts{Total: int32(min(f.replicas, 1<<20)), Unknown: int32(min(f.replicas, 1<<20))}, //nolint:gosec // bounded
 	}
 	for _, e := range f.edges {
 		status.Secrets = append(status.Secrets, v1alpha1.EndpointSecrets{Namespace: e.secrets.Server.Namespace, Server: e.secrets.Server.Name, CA: e.secrets.CA.Name})
@@ -99,14 +99,14 @@ func programmed(f facts) metav1.Condition {
 	return condition.True(v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgrammed, "the Gateway is mutual and its Secrets are current")
 }
 
-// conditions are all that an endpoint has. Ready does not wait for Proven: no
-// handshake is tried yet, and Unknown says so.
-func conditions(accepted, programmed metav1.Condition, f facts) []metav1.Condition {
-	all := []metav1.Condition{
-		accepted, programmed,
-		condition.Unknown(v1alpha1.ConditionProven, v1alpha1.ReasonNotProbed, "no handshake was tried: this version does not probe"),
-	}
+// conditions are all that an endpoint has. Ready waits for Proven where anything can be
+// tried.
+func conditions(accepted, programmed metav1.Condition, proven proof, f facts) []metav1.Condition {
+	all := []metav1.Condition{accepted, programmed, proven.condition}
 	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the edge asks for client certificates, and has what it needs to verify them")
+	if proven.required && proven.condition.Status != metav1.ConditionTrue {
+		ready = condition.False(v1alpha1.ConditionReady, proven.condition.Reason, proven.condition.Message)
+	}
 	for _, c := range []metav1.Condition{programmed, accepted} {
 		if c.Status != metav1.ConditionTrue {
 			ready = condition.False(v1alpha1.ConditionReady, c.Reason, c.Message)

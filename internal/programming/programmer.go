@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
@@ -18,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -36,6 +38,8 @@ type Programmer struct {
 	Install install.Settings
 	// Capabilities are asked on each pass: an upgrade of Istio changes them.
 	Capabilities func() mutate.Capabilities
+	// Prover tries handshakes with what is programmed; nil if none are tried.
+	Prover *proving.Prover
 }
 
 // Target is one Gateway and what it is to be.
@@ -70,7 +74,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	var problem *issuer.Problem
 	switch {
 	case errors.As(err, &problem):
-		return p.held(t, f, problem), nil
+		return p.held(t, f, problem, now), nil
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
@@ -81,7 +85,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	} else if !material.held {
-		if err := p.write(ctx, f, material, now); err != nil {
+		if err := p.write(ctx, &f, material, now); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -90,7 +94,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 			f.contests = append(f.contests, contest)
 		}
 	}
-	return p.outcome(t, f, material), nil
+	return p.outcome(t, f, material, p.prove(t, f, material, now)), nil
 }
 
 // facts are what a pass is decided on.
@@ -102,11 +106,15 @@ type facts struct {
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
 	edges      []edge
-	replicas   int
+	servers    []proving.Server
+	// last is the endpoint as it is stored; zero if there is none.
+	last v1alpha1.MutualTLSEndpoint
 	// contests are about Secrets that somebody else keeps changing.
 	contests []cluster.Contest
 	// trouble is what keeps the edge from being programmed, for people.
 	trouble []string
+	// changed is whether a Secret was written.
+	changed bool
 }
 
 // edge is one ingress namespace.
@@ -126,8 +134,11 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	f.hosts = hostsOf(gateway)
 	f.violations = mutate.Mutual(t.Gateway, t.Intent, p.Capabilities())
 	f.conflicts = p.Edge.Conflicts(gateway)
-	for _, port := range portsOf(gateway) {
-		f.replicas = max(f.replicas, len(p.Edge.Replicas(gateway.Selector, port)))
+	for _, s := range gateway.Servers {
+		f.servers = append(f.servers, proving.Server{Hosts: s.Hosts, Opaque: s.Opaque, Replicas: p.Edge.Replicas(gateway.Selector, s.Port)})
+	}
+	if err := p.Cluster.Client().Get(ctx, t.Endpoint, &f.last); client.IgnoreNotFound(err) != nil {
+		return f, fmt.Errorf("reading MutualTLSEndpoint %s: %w", t.Endpoint, err)
 	}
 	if err := p.gatherSecrets(ctx, t, gateway, &f); err != nil {
 		return f, err
@@ -212,13 +223,4 @@ func hostsOf(g ingress.Gateway) []string {
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
-}
-
-func portsOf(g ingress.Gateway) []uint32 {
-	var ports []uint32
-	for _, s := range g.Servers {
-		ports = append(ports, s.Port)
-	}
-	slices.Sort(ports)
-	return slices.Compact(ports)
 }

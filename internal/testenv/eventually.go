@@ -22,14 +22,18 @@ func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx con
 	defer cancel()
 	ticker := c.NewTicker(askEvery)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := ask(ctx)
 		if err == nil {
 			return c.Since(begun)
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err // what the end of the time itself causes tells nothing
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, limit, err)
+			t.Fatalf("%s: not within %s: %v", what, limit, last)
 		case <-ticker.C():
 		}
 	}

@@ -17,6 +17,9 @@ annotations:
   prometheus.io/scrape: "true"
   prometheus.io/port: "8080"
   prometheus.io/path: /metrics
+  {{- if and .root.Values.prometheus.authentication (eq .name "agent") }}
+  prometheus.io/scheme: https
+  {{- end }}
   {{- end }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
@@ -80,12 +83,13 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* Called with dict "port" "scheme". */}}
 {{- define "sallyport.probes" -}}
 livenessProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, port: {{ .port }}, scheme: {{ .scheme }}}
   periodSeconds: 10
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: health}
+  httpGet: {path: /readyz, port: {{ .port }}, scheme: {{ .scheme }}}
   periodSeconds: 3
 {{- end }}

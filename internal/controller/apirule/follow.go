@@ -26,7 +26,7 @@ import (
 // not mutual any more is left for a managed one: the APIRule asked never to be
 // reachable without a certificate, its Gateway's owner did not.
 func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, gateway types.NamespacedName, now time.Time) (reconcile.Result, error) {
-	r.Interests.Forget(request)
+	r.forget(request)
 	stored := ingress.NewGatewayObject()
 	if err := r.Cluster.Client().Get(ctx, gateway, stored); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", gateway, err)
@@ -112,20 +112,21 @@ func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, 
 func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
 	managed, err := intent.ManagedGatewayName(rule.GetName())
 	if err != nil {
+		r.forget(request)
 		return reconcile.Result{}, endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
 	}
 	key := types.NamespacedName{Namespace: rule.GetNamespace(), Name: managed}
 	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
 	stored, ours, err := r.Cluster.ManagedGateway(ctx, key, owner)
 	if err != nil || !ours {
-		r.Interests.Forget(request)
+		r.forget(request)
 		if err == nil {
 			err = endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
 		}
 		return reconcile.Result{}, err
 	}
 	if namespace, name, named := mutate.GatewayOf(rule.Object); !named || namespace != key.Namespace || name != key.Name {
-		r.Interests.Forget(request)
+		r.forget(request)
 		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule); err != nil {
 			return reconcile.Result{}, err
 		}

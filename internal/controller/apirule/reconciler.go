@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
@@ -40,6 +41,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
+	// Counters count what is issued and what is repaired.
+	Counters *metrics.Counters
 }
 
 // Reconcile brings one APIRule and what is behind it to what it asks for.
@@ -47,7 +50,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	now := r.Clock.Now()
 	rule := NewObject()
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, rule); apierrors.IsNotFound(err) {
-		r.Interests.Forget(request)
+		r.forget(request)
 		return reconcile.Result{}, nil // what it owned is collected with it
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading APIRule %s: %w", request, err)
@@ -67,6 +70,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return r.place(ctx, request, rule, in, now)
 }
 
+// forget drops what is remembered of an APIRule that has no Gateway of its own.
+func (r *Reconciler) forget(request reconcile.Request) {
+	r.Interests.Forget(request)
+	r.Programmer.Forget(types.NamespacedName{Namespace: request.Namespace, Name: intent.EndpointName(intent.KindAPIRule, request.Name)})
+}
+
 // place finds the Gateway of an APIRule: the managed one, or the one it names. One
 // that was stored while no webhook answered is repaired first.
 func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
@@ -79,7 +88,11 @@ func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule 
 		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalid, nameErr.Error(), now)
 	}
 	if !named || name != managed {
-		if moved, err := r.move(ctx, rule, "Repaired"); err != nil || moved {
+		moved, err := r.move(ctx, rule, "Repaired")
+		if moved {
+			r.Counters.Repaired(v1alpha1.ObjectAPIRule)
+		}
+		if err != nil || moved {
 			return pass.Again(err)
 		}
 	}
@@ -110,6 +123,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
 	if programmed.Issued != "" {
+		r.Counters.Issued(metrics.Server, programmed.Issued)
 		r.Recorder.Eventf(rule, nil, corev1.EventTypeNormal, string(programmed.Issued), "IssueServerCertificate", "issued server certificate %s", programmed.Status.ServerCertificate.Serial)
 	}
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, programmed.Status, now); err != nil {

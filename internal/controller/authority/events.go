@@ -6,13 +6,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
-// announce tells what a pass made, in one event.
+// announce counts what a pass made, and tells it in one event.
 func (r *Reconciler) announce(authority *v1alpha1.CertificateAuthority, plan rotate.Plan) {
 	if len(plan.Steps) == 0 {
 		return
+	}
+	for _, step := range plan.Steps {
+		kind := metrics.CRL
+		if step.Action == rotate.CreateGeneration {
+			kind = metrics.CA
+		}
+		r.Counters.Issued(kind, step.Reason)
 	}
 	first := plan.Steps[0]
 	note := fmt.Sprintf("signed the CRL of generation %s", first.Generation)

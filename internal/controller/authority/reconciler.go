@@ -23,6 +23,7 @@ import (
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -36,6 +37,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
+	// Counters count what is issued.
+	Counters *metrics.Counters
 }
 
 // SetupWithManager registers the reconciler. It looks again when an authority, its

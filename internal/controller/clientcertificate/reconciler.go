@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/authority"
 	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -36,6 +37,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
+	// Counters count what is issued.
+	Counters *metrics.Counters
 
 	memory memory
 }
@@ -71,6 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return pass.Again(err)
 	}
 	if found.issued != "" && found.problem == nil {
+		r.Counters.Issued(metrics.Client, found.issued)
 		r.Recorder.Eventf(certificate, nil, corev1.EventTypeNormal, string(found.issued), "IssueClientCertificate", "issued client certificate %s", found.chain.Leaf().Serial())
 	}
 	return reconcile.Result{RequeueAfter: found.wait(certificate, now)}, nil

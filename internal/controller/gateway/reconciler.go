@@ -20,6 +20,7 @@ import (
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/install"
+	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
@@ -41,6 +42,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Recorder takes one event for each pass that changed something.
 	Recorder events.EventRecorder
+	// Counters count what is issued and what is repaired.
+	Counters *metrics.Counters
 }
 
 // Reconcile brings one Gateway and what is behind it to what it asks for.
@@ -49,6 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	gateway := ingress.NewGatewayObject()
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, gateway); apierrors.IsNotFound(err) {
 		r.Interests.Forget(request)
+		r.Programmer.Forget(endpoint.Key(intent.KindGateway, gone(request.NamespacedName)))
 		return r.collect(ctx, gone(request.NamespacedName), now)
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", request, err)
@@ -82,6 +86,7 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
 	if outcome.Issued != "" {
+		r.Counters.Issued(metrics.Server, outcome.Issued)
 		r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, string(outcome.Issued), "IssueServerCertificate", "issued server certificate %s", outcome.Status.ServerCertificate.Serial)
 	}
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
@@ -100,6 +105,7 @@ func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructu
 	if err := r.Cluster.Patch(ctx, gateway, d.Operations); err != nil {
 		return false, err
 	}
+	r.Counters.Repaired(v1alpha1.ObjectGateway)
 	r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, "Repaired", "Repair", "%s", d.Warnings[0])
 	return true, nil
 }

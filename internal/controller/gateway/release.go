@@ -33,6 +33,7 @@ func (r *Reconciler) release(ctx context.Context, gateway *unstructured.Unstruct
 	}
 	if !names(gateway, last) {
 		r.Interests.Forget(request)
+		r.Programmer.Forget(endpoint.Key(intent.KindGateway, gateway))
 		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindGateway, gateway); err != nil {
 			return reconcile.Result{}, err
 		}

@@ -27,6 +27,8 @@ type Replica struct {
 	Process *localstack.Process
 	// Ports are its container ports by name, on loopback.
 	Ports map[string]int
+
+	ready *corev1.HTTPGetAction
 }
 
 // Address is host:port of one of its ports.
@@ -44,7 +46,7 @@ func (p *Product) deploy(ctx context.Context, object *unstructured.Unstructured,
 		return fmt.Errorf("reading Deployment %s: %d containers, expected one", d.Name, len(d.Spec.Template.Spec.Containers))
 	}
 	container := d.Spec.Template.Spec.Containers[0]
-	count, to, further := o.AgentReplicas, &p.Agents, o.AgentArgs
+	count, to, further := o.AgentReplicas, &p.Agents, append([]string{"--probe-local-addresses"}, o.AgentArgs...)
 	if container.Name == "webhook" {
 		count, to, further = o.WebhookReplicas, &p.Webhooks, nil
 	}
@@ -66,6 +68,7 @@ func (p *Product) deploy(ctx context.Context, object *unstructured.Unstructured,
 func (p *Product) runReplica(ctx context.Context, d *appsv1.Deployment, binary string, further []string, n int) (*Replica, error) {
 	r := &Replica{Pod: fmt.Sprintf("%s-%d", d.Name, n), Ports: map[string]int{}}
 	container := d.Spec.Template.Spec.Containers[0]
+	r.ready = container.ReadinessProbe.HTTPGet
 	replacements := []string{}
 	for _, port := range container.Ports {
 		local, err := p.stack.Port()

@@ -2,9 +2,11 @@ package product
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -75,15 +77,20 @@ func (p *Product) setReady(ctx context.Context, name string, ready bool) error {
 // checkTimeout bounds one question for readiness.
 const checkTimeout = time.Second
 
-// check asks the replica whether it is ready.
+// kubelet asks replicas; like the kubelet, it takes any certificate.
+var kubelet = &http.Client{Transport: &http.Transport{
+	TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}, //nolint:gosec // as the kubelet does
+}}
+
+// check asks the replica whether it is ready, as its probe says.
 func (r *Replica) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Address("health")+"/readyz", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.ToLower(string(r.ready.Scheme))+"://"+r.Address(r.ready.Port.StrVal)+r.ready.Path, http.NoBody)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := kubelet.Do(request)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,116 @@
+package programming
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/internal/proving"
+	"sallyport.dev/sallyport/pkg/intent"
+)
+
+// proof is what handshakes showed, as the endpoint tells it.
+type proof struct {
+	condition metav1.Condition
+	replicas  *v1alpha1.ReplicaCounts
+	// required is whether the endpoint is not ready without it.
+	required bool
+}
+
+// lastProof is that of a Gateway for which nothing new is to be written. What stands at
+// the edge stays, and so does what is expected of it; there is nothing to expect of one
+// that was never programmed.
+func (p *Programmer) lastProof(t Target, f facts, now time.Time) proof {
+	if p.Prover == nil {
+		return notProbed("no handshake is tried: the agent runs with --probe-period=0")
+	}
+	if found, tried := p.Prover.Last(t.Endpoint, f.servers, seen(t, f), now); tried {
+		return told(found, f)
+	}
+	return notProbed("no handshake is tried before the Gateway is programmed")
+}
+
+func notProbed(message string) proof {
+	return proof{condition: condition.Unknown(v1alpha1.ConditionProven, v1alpha1.ReasonNotProbed, message)}
+}
+
+// Forget drops what is known of an endpoint that is no longer programmed.
+func (p *Programmer) Forget(endpoint types.NamespacedName) {
+	if p.Prover != nil {
+		p.Prover.Forget(endpoint)
+	}
+}
+
+// prove says what is to be tried, and what was found so far.
+func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
+	gateway := ingress.GatewayFrom(t.Gateway)
+	if p.Prover == nil || m.pair.IsZero() {
+		return p.lastProof(t, f, now)
+	}
+	found := p.Prover.Prove(proving.Subject{
+		Endpoint: t.Endpoint, Gateway: gateway.Ref(), Servers: f.servers,
+		Optional:   t.Intent.Mode() == intent.ModeOptional,
+		AllowList:  len(t.Intent.AllowedClients()) > 0,
+		Revocation: f.issuer.Object.Spec.RevocationMode() == v1alpha1.RevocationCRL,
+		Issuer:     f.issuer.Active, Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
+	}, now)
+	return told(found, f)
+}
+
+// seen are the versions of all that a gateway reads.
+func seen(t Target, f facts) string {
+	gateway := unstructured.Unstructured{Object: t.Gateway}
+	versions := strconv.FormatInt(gateway.GetGeneration(), 10)
+	for _, e := range f.edges {
+		versions += " " + e.stored.Versions()
+	}
+	return versions
+}
+
+// told puts a proof into words. What is not found out yet leaves what was known of the
+// same hosts as it is: an agent that begins has to try everything once.
+func told(found proving.Proof, f facts) proof {
+	before := meta.FindStatusCondition(f.last.Status.Conditions, v1alpha1.ConditionProven)
+	if found.State == proving.Underway && before != nil && before.Reason != v1alpha1.ReasonNotProbed && slices.Equal(f.last.Status.Hosts, f.hosts) && f.last.Status.Replicas != nil {
+		return proof{condition: *before, replicas: f.last.Status.Replicas, required: true}
+	}
+	total := found.Proven + found.Failed + found.Unknown
+	p := proof{
+		replicas: &v1alpha1.ReplicaCounts{Total: int32(total), Proven: int32(found.Proven), Failed: int32(found.Failed), Unknown: int32(found.Unknown)}, //nolint:gosec // pods are fewer
+		required: found.State != proving.NoReplicas,
+	}
+	const kind = v1alpha1.ConditionProven
+	switch found.State {
+	case proving.Proven:
+		p.condition = condition.True(kind, v1alpha1.ReasonProven, "every replica refused every stranger that was tried and accepted the agent's own certificate")
+	case proving.NoReplicas:
+		p.condition = condition.Unknown(kind, v1alpha1.ReasonNoReplicas, "no gateway replica that serves this Gateway is ready: there is none to try")
+	case proving.Underway:
+		p.condition = condition.Unknown(kind, v1alpha1.ReasonPending, "the replicas are being tried")
+	case proving.Unproven:
+		p.condition = condition.Unknown(kind, v1alpha1.ReasonReplicaUnknown, found.Message)
+	case proving.Refuted:
+		p.condition = condition.False(kind, refutation(found.Worst), found.Message)
+	}
+	return p
+}
+
+// refutation is the reason of a Gateway that did not meet an expectation.
+func refutation(e probe.Expectation) string {
+	switch {
+	case e.Negative():
+		return v1alpha1.ReasonEdgeOpen
+	case e == probe.ManagedAccepted:
+		return v1alpha1.ReasonFriendRefused
+	}
+	return v1alpha1.ReasonServedCertificateDiffers
+}

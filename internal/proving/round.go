@@ -1,0 +1,99 @@
+package proving
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"sallyport.dev/sallyport/internal/probe"
+)
+
+// timeout bounds one handshake. Nearly all of it is for a replica that accepts a
+// connection and says nothing.
+const timeout = 2 * time.Second
+
+// try makes one handshake for each expectation that needs one of its own. What the
+// gateway serves is judged by the first that showed it.
+func (p *Prover) try(ctx context.Context, j job) observation {
+	if err := p.config.Addresses.check(j.spot.ip); err != nil {
+		return j.unknown(probe.AddressRefused, err.Error())
+	}
+	now := p.config.Clock.Now()
+	certificates, err := p.identities.of(j.wanted.Issuer, now)
+	wanted := probe.Wanted{Leaf: j.wanted.Leaf.X509().Raw, Trusted: j.trusted(), Host: j.hostName(), Now: now}
+	at := probe.Target{
+		Address:    net.JoinHostPort(j.spot.ip, strconv.FormatUint(uint64(j.spot.port), 10)),
+		ServerName: wanted.Host, ProxyProtocol: j.spot.proxyProtocol, Opaque: j.spot.opaque,
+	}
+	seen := observation{}
+	var shown probe.Facts
+	for _, e := range j.expectations {
+		facts := shown
+		switch certificate := certificates[e]; {
+		case e == probe.ServedLeafCurrent, e == probe.ServedChainTrusted, nobodyThere(shown):
+		case certificate == nil && e != probe.AnonymousRefused:
+			seen[e] = probe.Finding{Verdict: probe.Unknown, Reason: probe.NoIdentity, Message: noIdentity(err)}
+			continue
+		default:
+			facts = p.handshake(ctx, at, certificate)
+		}
+		if shown.Chain == nil {
+			shown = facts
+		}
+		seen[e] = probe.Check(e, facts, wanted)
+	}
+	return seen
+}
+
+// nobodyThere reports whether no handshake could end otherwise: there was no connection,
+// or nothing came of it.
+func nobodyThere(f probe.Facts) bool {
+	return f.Reason == probe.Unreachable || f.Reason == probe.Silent && f.Chain == nil
+}
+
+func noIdentity(err error) string {
+	if err != nil {
+		return "no certificate to try it with: " + err.Error()
+	}
+	return "no certificate to try it with"
+}
+
+// unknown is a round in which nothing was tried.
+func (j job) unknown(reason probe.Reason, message string) observation {
+	seen := observation{}
+	for _, e := range j.expectations {
+		seen[e] = probe.Finding{Verdict: probe.Unknown, Reason: reason, Message: message}
+	}
+	return seen
+}
+
+// handshake tries one handshake and tells how long it took.
+func (p *Prover) handshake(ctx context.Context, at probe.Target, present *tls.Certificate) probe.Facts {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	begun := p.config.Clock.Now()
+	facts := probe.Handshake(ctx, at, present)
+	p.config.Tried(facts.Outcome, p.config.Clock.Since(begun))
+	return facts
+}
+
+// hostName is the server name to ask for: under a wildcard one that nobody asked for
+// before.
+func (j job) hostName() string {
+	if rest, wild := strings.CutPrefix(j.spot.host, "*."); wild {
+		return "probe-" + strings.ToLower(rand.Text()) + "." + rest
+	}
+	return j.spot.host
+}
+
+// trusted are the bundles that callers may hold.
+func (j job) trusted() []*x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(j.wanted.Issuer.Authority.Certificate().X509())
+	return []*x509.CertPool{pool}
+}

@@ -1,0 +1,107 @@
+package proving
+
+import (
+	"cmp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// Subject is one Gateway and what is expected of its replicas.
+type Subject struct {
+	// Endpoint is under which name the findings are told.
+	Endpoint types.NamespacedName
+	// Gateway is what is tried.
+	Gateway types.NamespacedName
+	// Servers are its servers with the replicas that serve them.
+	Servers []Server
+	// Optional is whether callers without a certificate are let in on purpose.
+	Optional bool
+	// AllowList is whether only named callers are let in.
+	AllowList bool
+	// Revocation is whether the gateways were given CRLs.
+	Revocation bool
+	// Issuer is the generation whose callers are to be accepted.
+	Issuer rotate.Generation
+	// Leaf is the server certificate that is stored.
+	Leaf pki.Certificate
+	// Changed is whether a Secret of the Gateway was written just now.
+	Changed bool
+	// Seen stands for the versions in which the Gateway and its Secrets were seen: what
+	// somebody else changes is looked at at once.
+	Seen string
+}
+
+// Server is one server of a Gateway.
+type Server struct {
+	// Hosts are canonical; the first label may be `*`.
+	Hosts []string
+	// Opaque is whether what arrives is led on as bytes, and not understood as HTTP.
+	Opaque bool
+	// Replicas are the Ready pods that serve it, with the port.
+	Replicas []ingress.Replica
+}
+
+// differs reports whether gateways have something to learn that they did not have to
+// learn for the Subject before.
+func (s Subject) differs(before Subject) bool {
+	return s.Changed || !s.Leaf.Equal(before.Leaf) || s.Issuer.ID != before.Issuer.ID ||
+		s.Optional != before.Optional || s.AllowList != before.AllowList || s.Revocation != before.Revocation
+}
+
+// expectations are what has to be met, in the order in which it is tried.
+func (s Subject) expectations() []probe.Expectation {
+	return slices.DeleteFunc(probe.Expectations(), func(e probe.Expectation) bool {
+		switch e {
+		case probe.AnonymousRefused:
+			return s.Optional
+		case probe.RevokedRefused:
+			return !s.Revocation
+		case probe.NotAllowedRefused:
+			return !s.AllowList
+		}
+		return false
+	})
+}
+
+// place is one host on one port of one replica: what one handshake can be made with.
+type place struct {
+	// replica is <namespace>/<pod>.
+	replica string
+	port    uint32
+	host    string
+}
+
+// spot is a place with how to get there.
+type spot struct {
+	place
+	ip            string
+	proxyProtocol bool
+	opaque        bool
+}
+
+// spots are all places of a Gateway, ordered.
+func (s Subject) spots() []spot {
+	var spots []spot
+	for _, server := range s.Servers {
+		for _, replica := range server.Replicas {
+			for _, host := range server.Hosts {
+				spots = append(spots, spot{
+					place:         place{replica: replica.Ingress.Namespace + "/" + replica.Pod, port: replica.Port, host: host},
+					ip:            replica.IP,
+					proxyProtocol: replica.Ingress.ProxyProtocol,
+					opaque:        server.Opaque,
+				})
+			}
+		}
+	}
+	slices.SortFunc(spots, func(a, b spot) int {
+		return cmp.Or(cmp.Compare(a.replica, b.replica), cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
+	})
+	return slices.CompactFunc(spots, func(a, b spot) bool { return a.place == b.place })
+}
