@@ -11,8 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -141,18 +139,8 @@ func checkHygiene(ctx context.Context, k *keys, directory string) error {
 		}
 	}
 	for _, replica := range append(shared.product.Agents, shared.product.Webhooks...) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+replica.Address("metrics")+"/metrics", http.NoBody)
-		if err != nil {
-			return err
-		}
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
+		if texts["metrics of "+replica.Pod], err = scrape(ctx, replica); err != nil {
 			return fmt.Errorf("reading the metrics of %s: %w", replica.Pod, err)
-		}
-		texts["metrics of "+replica.Pod], err = io.ReadAll(answer.Body)
-		_ = answer.Body.Close()
-		if err != nil {
-			return err
 		}
 	}
 	for _, kind := range []string{

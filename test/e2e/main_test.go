@@ -99,6 +99,9 @@ func (s *suite) start(ctx context.Context, directory string) error {
 	if err := s.stack.ApplyYAML(ctx, kyma.CRD); err != nil {
 		return err
 	}
+	if err := s.stack.ApplyYAML(ctx, scraperYAML); err != nil {
+		return err
+	}
 	for _, namespace := range clientNamespaces {
 		if err := s.stack.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+namespace+"}}"); err != nil {
 			return err
@@ -111,6 +114,7 @@ func (s *suite) start(ctx context.Context, directory string) error {
 	}()
 	s.product, err = product.Install(ctx, s.stack, product.Options{
 		TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr,
+		Values: map[string]any{"prometheus": map[string]any{"authentication": true}},
 		// A killed agent's lease is waited for; and one that loses it on a busy machine is
 		// not started again here, as a kubelet would.
 		AgentArgs: []string{"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},

@@ -54,7 +54,7 @@ func TestPeopleSeeWhatIsGoingOn(t *testing.T) {
 	}{
 		"mutualtlsendpoints": {
 			[]string{"Name", "Kind", "Object", "Mode", "Ready", "Proven", "Expires", "Age"},
-			map[string]string{"Name": "gateway-edge", "Kind": "Gateway", "Object": "edge", "Mode": "Mutual", "Ready": "True", "Proven": "Unknown"}, []string{"Expires", "Age"},
+			map[string]string{"Name": "gateway-edge", "Kind": "Gateway", "Object": "edge", "Mode": "Mutual", "Ready": "True", "Proven": "True"}, []string{"Expires", "Age"},
 		},
 		"certificateauthorities": {
 			[]string{"Name", "Source", "Ready", "Rotating", "Expires", "Endpoints", "Age"},

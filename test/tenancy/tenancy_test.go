@@ -208,7 +208,17 @@ func (a attempt) try(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refusal error
-	for _, object := range objects {
+	for i, object := range objects {
+		if i > 0 {
+			// The webhook hears of the one before a moment after it is stored. What is accepted
+			// meanwhile is told in its endpoint.
+			testenv.Eventually(t, patience, "a webhook that knows "+objects[i-1].GetName(), func(ctx context.Context) error {
+				if as(t, user).Create(ctx, object.DeepCopy(), client.DryRunAll) == nil {
+					return errors.New("it would accept it")
+				}
+				return nil
+			})
+		}
 		err := as(t, user).Create(t.Context(), object)
 		if apierrors.IsAlreadyExists(err) { // what is the agent's is there already: he changes it
 			stored := object.DeepCopy()

@@ -1,0 +1,277 @@
+package proof
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"sallyport.dev/sallyport/internal/localstack"
+	"sallyport.dev/sallyport/internal/localstack/product"
+)
+
+// alert is one that Prometheus says is firing.
+type alert struct {
+	Labels map[string]string `json:"labels"`
+	State  string            `json:"state"`
+}
+
+// prometheus is a real one that scrapes the agent under test.
+type prometheus struct{ url string }
+
+// startPrometheus runs one with the rules that are shipped, evaluated every second. The
+// time that an alert has to hold is taken out of them: that is what promtool tests.
+func startPrometheus(t *testing.T) prometheus {
+	t.Helper()
+	binary, err := exec.LookPath("prometheus")
+	if err != nil {
+		if os.Getenv("SALLYPORT_VERIFIERS") == "required" {
+			t.Fatal("prometheus is not on the PATH")
+		}
+		t.Skip("prometheus is not on the PATH: nobody scrapes (Debian: prometheus)")
+	}
+	root, err := localstack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(filepath.Join(root, "charts", "sallyport", "files", "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := stack.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := t.TempDir()
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	for name, content := range map[string]string{
+		"rules.yaml": regexp.MustCompile(`(?m)^( +)for: \d+[smh]$`).ReplaceAllString(string(rules), "${1}for: 0s"),
+		"prometheus.yaml": fmt.Sprintf(`
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [rules.yaml]
+scrape_configs:
+- {job_name: agent, honor_labels: true, static_configs: [{targets: [%q]}]}
+- {job_name: webhook, honor_labels: true, static_configs: [{targets: [%q]}]}
+`, installed.Agents[0].Address("metrics"), installed.Webhooks[0].Address("metrics")),
+	} {
+		if err := os.WriteFile(filepath.Join(directory, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process, err := stack.Run(localstack.Command{Name: "prometheus", Binary: binary, Args: []string{
+		"--config.file=" + filepath.Join(directory, "prometheus.yaml"), "--storage.tsdb.path=" + filepath.Join(directory, "data"),
+		"--web.listen-address=" + address, "--log.level=warn",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = process.Stop(context.WithoutCancel(t.Context())) })
+	p := prometheus{url: "http://" + address}
+	eventually(t, patience, "Prometheus to have scraped both", func(ctx context.Context) error {
+		for _, series := range []string{"sallyport_agent_leader", "sallyport_admission_reviews_total"} {
+			if n, err := p.count(ctx, series); err != nil || n == 0 {
+				return errors.Join(err, fmt.Errorf("%d of %s", n, series))
+			}
+		}
+		return nil
+	})
+	return p
+}
+
+// ask reads one answer of Prometheus's API.
+func (p prometheus) ask(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
+func (p prometheus) count(ctx context.Context, query string) (int, error) {
+	var answer struct {
+		Data struct{ Result []any }
+	}
+	err := p.ask(ctx, "/api/v1/query?query="+url.QueryEscape(query), &answer)
+	return len(answer.Data.Result), err
+}
+
+// firing are the alerts that fire, by name.
+func (p prometheus) firing(ctx context.Context) (map[string][]alert, error) {
+	var answer struct {
+		Data struct{ Alerts []alert }
+	}
+	if err := p.ask(ctx, "/api/v1/alerts", &answer); err != nil {
+		return nil, err
+	}
+	firing := map[string][]alert{}
+	for _, a := range answer.Data.Alerts {
+		if a.State == "firing" {
+			firing[a.Labels["alertname"]] = append(firing[a.Labels["alertname"]], a)
+		}
+	}
+	return firing, nil
+}
+
+// eventuallyFiring waits for an alert about an object; a name of "" is about none.
+func (p prometheus) eventuallyFiring(t *testing.T, name, namespace, object string) {
+	t.Helper()
+	took := eventually(t, 3*patience, name+" fires for "+namespace+"/"+object, func(ctx context.Context) error {
+		firing, err := p.firing(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(firing[name], func(a alert) bool {
+			return object == "" || a.Labels["namespace"] == namespace && a.Labels["name"] == object
+		}) {
+			return fmt.Errorf("firing are %v", firing)
+		}
+		return nil
+	})
+	t.Logf("%s fires after %s", name, took)
+}
+
+// What the runbooks call "How to provoke it", in front of a real Prometheus.
+func TestAlertsFireInPrometheus(t *testing.T) {
+	p := startPrometheus(t)
+	edge(t, "watched")
+	healthy := func() {
+		t.Helper()
+		eventually(t, patience, "no alert about the healthy edge", func(ctx context.Context) error {
+			firing, err := p.firing(ctx)
+			if err != nil {
+				return err
+			}
+			var about []string
+			for name, alerts := range firing {
+				for _, a := range alerts {
+					if a.Labels["namespace"] == "watched" || a.Labels["namespace"] == "" {
+						about = append(about, name)
+					}
+				}
+			}
+			if len(about) > 0 {
+				return fmt.Errorf("firing are %v", about)
+			}
+			return nil
+		})
+	}
+	healthy()
+	t.Run("SallyportEdgeOpen: the mode patched with the guards removed", func(t *testing.T) {
+		edge(t, "opened")
+		without(t, binding("sallyport-gateway"), webhook())
+		setMode(t, "opened", "OPTIONAL_MUTUAL")
+		p.eventuallyFiring(t, "SallyportEdgeOpen", "opened", "gateway-edge")
+		setMode(t, "opened", "MUTUAL")
+		eventuallyProven(t, "opened", "gateway-edge", forAll)
+	})
+	t.Run("SallyportCertificateRenewalLate, then Ended: the right to write the Secret taken away", func(t *testing.T) {
+		apply(t, fmt.Sprintf(drill, product.Namespace))
+		eventually(t, patience, "the certificate of the drill", func(ctx context.Context) error {
+			c, err := stored(ctx, "mtls.sallyport.dev/v1alpha1", "ClientCertificate", "drill", "drill")
+			if serial, _, _ := unstructured.NestedString(c.Object, "status", "serial"); err != nil || serial == "" {
+				return errors.Join(err, errors.New("none yet"))
+			}
+			return nil
+		})
+		right, err := stored(t.Context(), "rbac.authorization.k8s.io/v1", "RoleBinding", "drill", "drill")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stack.Client().Delete(t.Context(), right); err != nil {
+			t.Fatal(err)
+		}
+		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportCertificateEnded", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportNotReady", "drill", "drill")
+	})
+	healthy()
+	t.Run("SallyportAgentAbsent: no agent", func(t *testing.T) {
+		agent := installed.Agents[0].Process
+		if err := agent.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.eventuallyFiring(t, "SallyportAgentAbsent", "", "")
+		if err := agent.Start(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	healthy()
+	p.draw(t)
+}
+
+// draw makes a picture of the dashboard with what this test has caused, where the
+// environment says so (make dashboard).
+func (p prometheus) draw(t *testing.T) {
+	t.Helper()
+	path := os.Getenv("SALLYPORT_DASHBOARD")
+	if path == "" {
+		return
+	}
+	root, err := localstack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), "go", "run", "./test/cmd/dashboard", "--prometheus="+p.url, "--range=5m")
+	command.Dir, command.Stderr = root, os.Stderr
+	picture, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, picture, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setMode changes the mode of the one server of a Gateway, as whoever removed all guards can.
+func setMode(t *testing.T, ns, mode string) {
+	t.Helper()
+	change(t, "networking.istio.io/v1", "Gateway", ns, "edge", func(gateway map[string]any) {
+		s, err := server(gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s["tls"].(map[string]any)["mode"] = mode //nolint:forcetypeassert // Istio's schema
+		if err := unstructured.SetNestedSlice(gateway, []any{s}, "spec", "servers"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// drill is what the runbook of SallyportCertificateEnded applies, with a shorter life.
+const drill = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: drill}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: drill, namespace: drill}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-client-secrets}
+subjects: [{kind: ServiceAccount, name: sallyport-agent, namespace: %s}]
+---
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: drill, namespace: drill}
+spec: {source: {type: SelfSigned}}
+---
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: ClientCertificate
+metadata: {name: drill, namespace: drill}
+spec: {authorityRef: {name: drill}, secretName: drill, lifetime: 40s}
+`
