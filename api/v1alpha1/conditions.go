@@ -102,6 +102,8 @@ const (
 	ReasonCRLFresh = "CRLFresh"
 	// ReasonCRLOverdue says that a CRL should have been re-signed and was not.
 	ReasonCRLOverdue = "CRLOverdue"
+	// ReasonCRLTooLarge says that the CRLs do not fit into a Secret any more, so that gateways have those before.
+	ReasonCRLTooLarge = "CRLTooLarge"
 	// ReasonRevocationNone says that the authority was asked to work without revocation.
 	ReasonRevocationNone = "RevocationNone"
 )

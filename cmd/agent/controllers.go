@@ -109,13 +109,14 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		known, _ := capabilities.Capabilities() // read before anything was started, and kept
 		return known
 	}}
+	bell := authority.NewBell()
 	recorder, trustDomain := mgr.GetEventRecorder(recorderName), p.config.settings.TrustDomain()
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
-		&authority.Reconciler{Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters},
+		&authority.Reconciler{Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell},
 		&clientcertificate.Reconciler{
-			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters,
+			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
 			ServiceAccount: types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount},
 		},
 		&servingcertificate.Reconciler{Cluster: p.store, Lifetimes: p.config.options.Webhook, Dial: probe.ServedLeaf, Clock: p.clock, Recorder: recorder},

@@ -27,6 +27,7 @@ type Cluster struct {
 	serials   serialQueues
 	contests  contests
 	ledgers   sync.Map // of decodedLedger, by the name of their Secret
+	shards    sync.Map // of decodedShard, by the name of their Secret
 }
 
 // New returns a Cluster. The client's cache holds Secrets with our label only; live

@@ -3,12 +3,12 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/pkg/intent"
@@ -50,18 +50,15 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, bat
 		issued[i] = batch[i].issued
 	}
 	for n := range maxShards {
-		key := types.NamespacedName{Namespace: c.namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
+		key := shardKey(c.namespace, record, n)
 		secret, err := c.shard(ctx, key)
 		if err != nil {
 			return err
 		}
 		var shard rotate.Serials
 		if secret != nil {
-			if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
-				return fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
-			}
-			if shard, err = rotate.ParseSerials(secret.Data[serialsKey]); err != nil {
-				return fmt.Errorf("reading Secret %s: %w", key, err)
+			if shard, err = c.parseShard(secret, record); err != nil {
+				return err
 			}
 		}
 		shard, fits := shard.Add(now, issued...)
@@ -92,7 +89,7 @@ func (c *Cluster) shard(ctx context.Context, key types.NamespacedName) (*corev1.
 	if written == nil {
 		return cached, nil
 	}
-	if order, err := resourceversion.CompareResourceVersion(written.ResourceVersion, cached.ResourceVersion); err == nil && order > 0 {
+	if newer(written, cached) {
 		return written, nil
 	}
 	return cached, nil
@@ -189,6 +186,19 @@ func (q *serialQueues) remember(key types.NamespacedName, secret *corev1.Secret,
 		return
 	}
 	q.last[key] = writtenShard{secret: secret, at: now}
+}
+
+// writtenOf are the shards of a ledger that were written a moment ago.
+func (q *serialQueues) writtenOf(ledger string) map[types.NamespacedName]*corev1.Secret {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	written := map[types.NamespacedName]*corev1.Secret{}
+	for key, shard := range q.last {
+		if strings.HasPrefix(key.Name, ledger+"-serials-") {
+			written[key] = shard.secret
+		}
+	}
+	return written
 }
 
 func (q *serialQueues) written(key types.NamespacedName) *corev1.Secret {

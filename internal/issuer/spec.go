@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +21,6 @@ func Unsupported(spec v1alpha1.CertificateAuthoritySpec) string {
 	}{
 		{"spec.source.type: " + string(spec.Source.Type), spec.Source.Type != v1alpha1.SourceSelfSigned},
 		{"spec.trustedCertificates", len(spec.TrustedCertificates) > 0},
-		{"spec.revocation.serials", len(spec.Revocation.Serials) > 0},
 		{"spec.rotation.paused", spec.Rotation.Paused},
 		{"spec.rotation.windows", len(spec.Rotation.Windows) > 0},
 		{"spec.rotation.rotateAfter", spec.Rotation.RotateAfter != nil},
@@ -42,7 +42,17 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 	if err != nil {
 		return rotate.AuthoritySettings{}, err
 	}
+	serials := make([]pki.Serial, len(spec.Revocation.Serials))
+	for i, text := range spec.Revocation.Serials {
+		if serials[i], err = pki.ParseSerial(text); err != nil {
+			return rotate.AuthoritySettings{}, fmt.Errorf("spec.revocation.serials[%d]: %w", i, err)
+		}
+	}
+	if len(serials) > 0 && spec.RevocationMode() != v1alpha1.RevocationCRL {
+		return rotate.AuthoritySettings{}, errors.New("spec.revocation.serials: gateways heed no revocation of an authority with spec.revocation.mode None: ask for CRL")
+	}
 	return rotate.AuthoritySettings{
+		Revocations:   rotate.Revocations{Further: serials},
 		Name:          authority.Namespace + "/" + authority.Name,
 		RootLifetime:  spec.RootLifetime(),
 		RootAlgorithm: algorithm,

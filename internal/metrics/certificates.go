@@ -70,7 +70,7 @@ func (s *snapshot) certificates() iter.Seq[certificate] {
 			}
 		}
 		for c := range live[*v1alpha1.ClientCertificate](s.clients) {
-			if c.Status.NotAfter == nil {
+			if c.Status.NotAfter == nil || c.Spec.Revocation != nil { // nobody renews what was revoked
 				continue
 			}
 			authority := s.authorityOf(c)

@@ -97,6 +97,10 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`object_problem{kind="ClientCertificate",namespace="shop",name="billing",condition="Ready",reason="SecretAccessDenied"} 1`,
 			`object_problem{kind="ClientCertificate",namespace="shop",name="billing",condition="SecretAccessDenied",reason="SecretAccessDenied"} 1`,
 		}},
+		"a caller that was revoked": {world{clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
+			c.Spec.Revocation = &v1alpha1.ClientRevocation{Reason: v1alpha1.RevokedKeyCompromise}
+			c.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRevoked)}
+		})}}, nil},
 		"a gateway": {world{endpoints: store{endpoint("shop", "gateway-edge")}}, []string{
 			`certificate_not_after_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774958400`,
 			`certificate_renewal_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774094400`,
@@ -128,10 +132,14 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			a.Spec.Revocation.Mode, a.Status.NotAfter = v1alpha1.RevocationNone, nil
 		})}, ledgers: ledgers{"shop/default": ledger(t)}}, nil},
 		"an authority whose ledger cannot be read": {world{authorities: store{authority("shop", "unreadable", func(a *v1alpha1.CertificateAuthority) {
-			a.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerUnreadable)}
+			a.Status.Conditions = []metav1.Condition{
+				condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerUnreadable),
+				condition(v1alpha1.ConditionRevocationCurrent, metav1.ConditionFalse, v1alpha1.ReasonCRLTooLarge),
+			}
 			a.Status.NotAfter = nil
 		})}}, []string{
 			`object_problem{kind="CertificateAuthority",namespace="shop",name="unreadable",condition="Ready",reason="LedgerUnreadable"} 1`,
+			`object_problem{kind="CertificateAuthority",namespace="shop",name="unreadable",condition="RevocationCurrent",reason="CRLTooLarge"} 1`,
 		}},
 		"what is no object of ours": {world{clients: store{"text", nil, endpoint("shop", "gateway-edge")}}, nil},
 	}

@@ -11,6 +11,7 @@ var reasons = []string{
 	v1alpha1.ReasonAuthorityNotReady,
 	v1alpha1.ReasonCRLFresh,
 	v1alpha1.ReasonCRLOverdue,
+	v1alpha1.ReasonCRLTooLarge,
 	v1alpha1.ReasonCallersMustUpdate,
 	v1alpha1.ReasonEdgeOpen,
 	v1alpha1.ReasonEnded,

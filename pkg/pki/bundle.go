@@ -48,8 +48,8 @@ func NewBundle(entries []BundleEntry, now time.Time) (Bundle, error) {
 	if size := len(bundle.CertificatesPEM()); size > maxBundlePEM {
 		return Bundle{}, fmt.Errorf("making bundle: the CAs take %d bytes, at most %d fit", size, maxBundlePEM)
 	}
-	if size := len(bundle.CRLsPEM()); size > maxCRLPEM-maxBundlePEM {
-		return Bundle{}, fmt.Errorf("making bundle: the CRLs take %d bytes, at most %d fit", size, maxCRLPEM-maxBundlePEM)
+	if size := len(bundle.CRLsPEM()); size > MaxCRLs {
+		return Bundle{}, fmt.Errorf("making bundle: the CRLs take %d bytes, at most %d fit", size, MaxCRLs)
 	}
 	return bundle, nil
 }

@@ -7,7 +7,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -29,7 +31,7 @@ type Revoked struct {
 // is fresh, is judged against a CA and an instant by NewBundle.
 type CRL struct {
 	parsed  *x509.RevocationList
-	revoked map[Serial]struct{}
+	revoked map[Serial]Revoked
 	encoded []byte
 	// signer is the CA whose signature was found on it, so that it is looked for once.
 	signer *atomic.Pointer[x509.Certificate]
@@ -118,7 +120,7 @@ func newCRL(der []byte) (CRL, error) {
 	if id := firstCritical(parsed.Extensions); id != nil {
 		return CRL{}, fmt.Errorf("reading CRL %s: critical extension %s is not understood (RFC 5280 section 5.2)", parsed.Number, id)
 	}
-	crl := CRL{parsed: parsed, revoked: make(map[Serial]struct{}, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der), signer: &atomic.Pointer[x509.Certificate]{}}
+	crl := CRL{parsed: parsed, revoked: make(map[Serial]Revoked, len(parsed.RevokedCertificateEntries)), encoded: encode(labelCRL, der), signer: &atomic.Pointer[x509.Certificate]{}}
 	for _, entry := range parsed.RevokedCertificateEntries {
 		serial, err := serialOf(entry.SerialNumber)
 		if err != nil {
@@ -128,7 +130,7 @@ func newCRL(der []byte) (CRL, error) {
 		if id := firstCritical(entry.Extensions); id != nil {
 			return CRL{}, fmt.Errorf("reading CRL %s: entry %s: critical extension %s is not understood (RFC 5280 section 5.3)", parsed.Number, serial, id)
 		}
-		crl.revoked[serial] = struct{}{}
+		crl.revoked[serial] = Revoked{Serial: serial, At: entry.RevocationTime, Reason: entry.ReasonCode}
 	}
 	return crl, nil
 }
@@ -159,6 +161,9 @@ func (c CRL) NextUpdate() time.Time { return c.parsed.NextUpdate }
 
 // Entries is how many certificates it lists.
 func (c CRL) Entries() int { return len(c.revoked) }
+
+// Revoked are all entries, in no order.
+func (c CRL) Revoked() []Revoked { return slices.Collect(maps.Values(c.revoked)) }
 
 // Lists reports whether it lists the certificate of this serial number.
 func (c CRL) Lists(s Serial) bool { _, listed := c.revoked[s]; return listed }

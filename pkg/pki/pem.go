@@ -17,6 +17,8 @@ const (
 	// maxBundlePEM and maxCRLPEM are what fits into one Secret (1 MiB) together.
 	maxBundlePEM = 512 << 10
 	maxCRLPEM    = 1 << 20
+	// MaxCRLs is what the CRLs of all CAs of a bundle may take, in bytes of PEM.
+	MaxCRLs = maxCRLPEM - maxBundlePEM
 	// maxRequestPEM is the cap of spec.csr in the ClientCertificate's schema.
 	maxRequestPEM = 16 << 10
 	// maxChain is how many certificates a chain has at most.

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -25,6 +26,8 @@ type AuthoritySettings struct {
 	CRLRefresh time.Duration
 	// ProbeIdentity is the URI of the revoked probe certificate.
 	ProbeIdentity string
+	// Revocations are the certificates of callers that CRLs have to list.
+	Revocations Revocations
 }
 
 // PlanAuthority says which generations and CRLs to make now. An authority without
@@ -59,7 +62,7 @@ func crlDue(g Generation, s AuthoritySettings, now time.Time) (time.Time, Reason
 	switch {
 	case g.CRL.IsZero():
 		return now, ReasonMissing
-	case !g.CRL.Lists(g.Probe.Leaf().Serial()):
+	case !s.Revocations.listedBy(g, now):
 		return now, ReasonRevocation
 	case g.CRL.NextUpdate().After(now.Add(s.CRLValidity)):
 		return now, ReasonLifetime // a shorter validity is asked for than when it was signed
@@ -83,8 +86,29 @@ func MaterializeAuthority(ledger Ledger, plan Plan, s AuthoritySettings, now tim
 			return Ledger{}, fmt.Errorf("taking step %s of generation %s: %w", step.Action, step.Generation, err)
 		}
 	}
+	if size := after.crlSize(); len(plan.Steps) > 0 && size > pki.MaxCRLs {
+		return Ledger{}, fmt.Errorf("signing CRLs: %w: %d bytes, at most %d", ErrCRLsTooLarge, size, pki.MaxCRLs)
+	}
 	return after, after.check()
 }
+
+// ErrCRLsTooLarge says that the CRLs of an authority do not fit beside its CAs into the
+// Secret of a gateway any more.
+var ErrCRLsTooLarge = errors.New("the CRLs take more than fits")
+
+// crlSize is what all CRLs take, in bytes of PEM.
+func (l Ledger) crlSize() int {
+	size := 0
+	for _, g := range l.generations {
+		if !g.CRL.IsZero() {
+			size += len(g.CRL.PEM())
+		}
+	}
+	return size
+}
+
+// leafDivisor bounds the life of a certificate: a sixth of its authority's.
+const leafDivisor = 6
 
 // maxNameInSubject leaves room for the generation and the key in 64 bytes.
 const maxNameInSubject = 40
@@ -131,10 +155,9 @@ func (l *Ledger) signCRL(id string, s AuthoritySettings, now time.Time) error {
 	if !g.CRL.IsZero() && number.Cmp(g.CRL.Number()) <= 0 {
 		number = new(big.Int).Add(g.CRL.Number(), big.NewInt(1))
 	}
-	leaf := g.Probe.Leaf()
 	crl, err := g.Authority.SignCRL(pki.CRLRequest{
 		Number:     number,
-		Entries:    []pki.Revoked{{Serial: leaf.Serial(), At: leaf.NotBefore()}},
+		Entries:    s.Revocations.entries(*g, s.RootLifetime/leafDivisor, now),
 		NextUpdate: now.Add(s.CRLValidity),
 	}, now)
 	if err != nil {

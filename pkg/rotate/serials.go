@@ -29,7 +29,23 @@ type IssuedSerial struct {
 	// Caller is the namespace's UID and the ClientCertificate's name, so that
 	// deleting and making it again is still the same caller.
 	Caller string
+	// Revoked is since when it is not to be accepted any more; zero for what is good.
+	Revoked Revocation
 }
+
+// Revocation is when and why a certificate was revoked.
+type Revocation struct {
+	// At is the moment, in whole seconds.
+	At time.Time
+	// Reason is a reason code of RFC 5280 section 5.3.1; 0 gives none.
+	Reason int
+}
+
+// IsZero reports whether there was none.
+func (r Revocation) IsZero() bool { return r.At.IsZero() }
+
+// maxReason is the highest reason code of RFC 5280 section 5.3.1 (aACompromise).
+const maxReason = 10
 
 // Serials is one shard of the record of what was issued to callers, in the order
 // of issue.
@@ -48,9 +64,39 @@ func (s Serials) Add(now time.Time, records ...IssuedSerial) (Serials, bool) {
 	return kept, len(kept.Encode()) <= MaxShard
 }
 
-// Unexpired returns the shard without the records that ended before now.
+// Revoke returns the shard with every certificate of a caller revoked that has not ended
+// and was not revoked before, and how many those are. A revocation is never changed.
+func (s Serials) Revoke(caller string, r Revocation, now time.Time) (Serials, int) {
+	revoked := 0
+	after := Serials{issued: slices.Clone(s.issued)}
+	for i := range after.issued {
+		record := &after.issued[i]
+		if record.Caller == caller && record.Revoked.IsZero() && !record.NotAfter.Before(now) {
+			record.Revoked = Revocation{At: r.At.Truncate(time.Second), Reason: r.Reason}
+			revoked++
+		}
+	}
+	return after, revoked
+}
+
+// Revoked are the records of what is revoked, in the order of issue.
+func (s Serials) Revoked() []IssuedSerial {
+	return slices.DeleteFunc(slices.Clone(s.issued), func(r IssuedSerial) bool { return r.Revoked.IsZero() })
+}
+
+// revokedKept is how long the record of a revoked certificate outlives it: until CRLs have
+// listed it for the last time (Revocations).
+const revokedKept = 60 * 24 * time.Hour
+
+// Unexpired returns the shard without the records that ended before now; of what is
+// revoked without those that ended a while before.
 func (s Serials) Unexpired(now time.Time) Serials {
-	return Serials{issued: slices.DeleteFunc(slices.Clone(s.issued), func(r IssuedSerial) bool { return r.NotAfter.Before(now) })}
+	return Serials{issued: slices.DeleteFunc(slices.Clone(s.issued), func(r IssuedSerial) bool {
+		if r.Revoked.IsZero() {
+			return r.NotAfter.Before(now)
+		}
+		return r.NotAfter.Add(revokedKept).Before(now)
+	})}
 }
 
 // Of are the records of one caller, the earliest end first.
@@ -65,11 +111,16 @@ func (s Serials) Of(caller string) []IssuedSerial {
 	return found
 }
 
-// Encode is the stored form: a line for each record.
+// Encode is the stored form: a line for each record, with when and why at its end if it
+// is revoked.
 func (s Serials) Encode() []byte {
 	var out bytes.Buffer
 	for _, r := range s.issued {
-		fmt.Fprintf(&out, "%s %d %s %s\n", r.Serial, r.NotAfter.Unix(), r.Generation, r.Caller)
+		fmt.Fprintf(&out, "%s %d %s %s", r.Serial, r.NotAfter.Unix(), r.Generation, r.Caller)
+		if !r.Revoked.IsZero() {
+			fmt.Fprintf(&out, " %d %d", r.Revoked.At.Unix(), r.Revoked.Reason)
+		}
+		out.WriteByte('\n')
 	}
 	return out.Bytes()
 }
@@ -101,8 +152,8 @@ func ParseSerials(data []byte) (Serials, error) {
 
 func parseRecord(line string) (IssuedSerial, error) {
 	fields := strings.Split(line, " ")
-	if len(fields) != 4 || fields[3] == "" {
-		return IssuedSerial{}, fmt.Errorf("found %.100q, expected serial, end, generation and caller", line)
+	if len(fields) != 4 && len(fields) != 6 || fields[3] == "" {
+		return IssuedSerial{}, fmt.Errorf("found %.100q, expected serial, end, generation and caller, and for what is revoked when and why", line)
 	}
 	serial, err := pki.ParseSerial(fields[0])
 	if err != nil {
@@ -115,5 +166,21 @@ func parseRecord(line string) (IssuedSerial, error) {
 	if _, err := generationNumber(fields[2]); err != nil {
 		return IssuedSerial{}, err
 	}
-	return IssuedSerial{Serial: serial, NotAfter: time.Unix(seconds, 0), Generation: fields[2], Caller: fields[3]}, nil
+	record := IssuedSerial{Serial: serial, NotAfter: time.Unix(seconds, 0), Generation: fields[2], Caller: fields[3]}
+	if len(fields) == 6 {
+		record.Revoked, err = parseRevocation(fields[4], fields[5])
+	}
+	return record, err
+}
+
+func parseRevocation(at, reason string) (Revocation, error) {
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		return Revocation{}, fmt.Errorf("reading the moment of revocation: %w", err)
+	}
+	code, err := strconv.Atoi(reason)
+	if err != nil || code < 0 || code > maxReason {
+		return Revocation{}, fmt.Errorf("reason of revocation is %.16q, expected a code of RFC 5280 section 5.3.1", reason)
+	}
+	return Revocation{At: time.Unix(seconds, 0), Reason: code}, nil
 }

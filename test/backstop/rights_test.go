@@ -68,7 +68,7 @@ func TestWhatNobodyOfUsMayDo(t *testing.T) {
 		"VirtualServices":                            {of(istio, "virtualservices"), []string{"create", "update", "patch", "delete"}},
 		"the status of a Gateway":                    {authorizationv1.ResourceAttributes{Group: istio, Resource: "gateways", Subresource: "status"}, allVerbs},
 		"APIRules, but for moving them":              {of("gateway.kyma-project.io", "apirules"), []string{"create", "update", "delete"}},
-		"what callers ask for":                       {of(ours, "clientcertificates"), []string{"create", "update", "patch", "delete"}},
+		"what callers ask for":                       {of(ours, "clientcertificates"), []string{"create", "update", "delete"}},
 		"what an authority is":                       {of(ours, "certificateauthorities"), []string{"update", "patch", "delete"}},
 		"policies":                                   {of(ours, "mutualtlspolicies"), []string{"create", "update", "patch", "delete"}},
 	}
@@ -119,10 +119,11 @@ func TestWhatTheTwoMayDo(t *testing.T) {
 		user string
 		what authorizationv1.ResourceAttributes
 	}{
-		"the agent writes Secrets of an ingress":        {agentUser, in("istio-system", authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "update"})},
-		"the agent writes callers' Secrets where bound": {agentUser, in("shop", authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "create"})},
-		"the agent patches its webhook's caBundle":      {agentUser, authorizationv1.ResourceAttributes{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Name: "sallyport", Verb: "patch"}},
-		"the webhook watches Gateways":                  {webhookUser, authorizationv1.ResourceAttributes{Group: "networking.istio.io", Resource: "gateways", Verb: "watch"}},
+		"the agent writes Secrets of an ingress":         {agentUser, in("istio-system", authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "update"})},
+		"the agent writes callers' Secrets where bound":  {agentUser, in("shop", authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "create"})},
+		"the agent keeps callers until they are revoked": {agentUser, authorizationv1.ResourceAttributes{Group: "mtls.sallyport.dev", Resource: "clientcertificates", Verb: "patch"}},
+		"the agent patches its webhook's caBundle":       {agentUser, authorizationv1.ResourceAttributes{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Name: "sallyport", Verb: "patch"}},
+		"the webhook watches Gateways":                   {webhookUser, authorizationv1.ResourceAttributes{Group: "networking.istio.io", Resource: "gateways", Verb: "watch"}},
 	}
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {

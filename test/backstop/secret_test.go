@@ -1,9 +1,15 @@
 package backstop
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/localstack"
 )
 
 const (
@@ -60,6 +66,36 @@ func TestTheAgentIsHeldToItsJob(t *testing.T) {
 		"a Gateway without a mark":       {by: agent, manifest: gatewayIn("shop", "orders-mtls", "a: b", "mode: SIMPLE, credentialName: a"), refused: "the agent makes the Gateways <apirule>-mtls only"},
 		"a Gateway marked by another":    {manifest: managed("orders-mtls", owned), refused: "written by the agent only"},
 	})
+}
+
+// The agent keeps an object whose deletion revokes, and changes nothing of what it asks for.
+func TestTheAgentChangesNoCaller(t *testing.T) {
+	objects, err := localstack.ParseYAML([]byte("{apiVersion: mtls.sallyport.dev/v1alpha1, kind: ClientCertificate, metadata: {name: billing, namespace: shop}, spec: {authorityRef: {name: default}, secretName: billing, deletionPolicy: Revoke}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := objects[0]
+	if err := admin.Create(t.Context(), stored); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Delete(context.WithoutCancel(t.Context()), stored) })
+	for name, test := range map[string]struct{ patch, refused string }{
+		"the finalizer":        {`{"metadata": {"finalizers": ["mtls.sallyport.dev/revoke"]}}`, ""},
+		"no finalizer":         {`{"metadata": {"finalizers": null}}`, ""},
+		"another lifetime":     {`{"spec": {"lifetime": "87600h"}}`, "nothing of ClientCertificates but their finalizers"},
+		"names":                {`{"spec": {"dnsNames": ["admin.example.com"]}}`, "nothing of ClientCertificates but their finalizers"},
+		"an annotation":        {`{"metadata": {"annotations": {"a": "b"}}}`, "nothing of ClientCertificates but their finalizers"},
+		"a label":              {`{"metadata": {"labels": {"a": "b"}}}`, "nothing of ClientCertificates but their finalizers"},
+		"a finalizer and more": {`{"metadata": {"finalizers": ["mtls.sallyport.dev/revoke"]}, "spec": {"deletionPolicy": "Retain"}}`, "nothing of ClientCertificates but their finalizers"},
+	} {
+		err := agent.Patch(t.Context(), stored.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(test.patch)), client.DryRunAll)
+		if test.refused == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)) {
+			t.Errorf("%s: %v, expected a refusal that says %q", name, err, test.refused)
+		}
+	}
 }
 
 func TestTheWebhookWritesNothing(t *testing.T) {

@@ -28,12 +28,12 @@ kind: CertificateAuthority
 metadata: {name: rotating, namespace: unsupported}
 spec: {source: {type: SelfSigned}, rotation: {rotateAfter: "2026-01-01T00:00:00Z"}}
 `, "NotSupported: spec.rotation.rotateAfter is not supported by this version"},
-		"a revocation": {"ClientCertificate", "revoked", `
+		"a key store": {"ClientCertificate", "keystore", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: ClientCertificate
-metadata: {name: revoked, namespace: unsupported}
-spec: {authorityRef: {name: default}, secretName: revoked, revocation: {reason: KeyCompromise}}
-`, "NotSupported: spec.revocation is not supported by this version"},
+metadata: {name: keystore, namespace: unsupported}
+spec: {authorityRef: {name: default}, secretName: keystore, keystore: {passwordSecretRef: {name: x, key: password}}}
+`, "NotSupported: spec.keystore is not supported by this version"},
 		"a policy": {"MutualTLSPolicy", "everywhere", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: MutualTLSPolicy

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/pkg/pki"
@@ -42,6 +43,7 @@ func TestTheAgentDiesAtEveryWrite(t *testing.T) {
 	scenarios := map[string]scenario{
 		"first":   firstIssuance(),
 		"again":   reissue(),
+		"revoked": revocation(),
 		"managed": managedGateway(),
 		"deleted": deletion(),
 		"webhook": lostWebhookCertificate(),
@@ -210,6 +212,56 @@ func reissue() scenario {
 		},
 		issued: func(round string) map[string]int { return map[string]int{serverSecret(clients, round): 2} },
 		writes: 2,
+	}
+}
+
+// revocation is a caller who must not be accepted any more, wherever the agent dies.
+func revocation() scenario {
+	serials := map[string]pki.Serial{} // of the caller's certificate, by round
+	return scenario{
+		prepare: func(t *testing.T, round string) {
+			apply(t, everythingYAML(round))
+			eventually(t, "the certificates of "+round, func(ctx context.Context) error { return firstIssuance().done(ctx, round) })
+			s, err := secret(t.Context(), clients, round)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair, err := pki.ParsePair(s.Data["tls.crt"], s.Data["tls.key"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			serials[round] = pair.Leaf().Serial()
+		},
+		act: func(t *testing.T, round string) {
+			c := &unstructured.Unstructured{}
+			c.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+			c.SetKind("ClientCertificate")
+			if err := get(t.Context(), c, clients, round); err != nil {
+				t.Fatal(err)
+			}
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"revocation": {"reason": "KeyCompromise"}}}`))
+			if err := stack.Client().Patch(t.Context(), c, patch); err != nil {
+				t.Fatal(err)
+			}
+		},
+		done: func(ctx context.Context, round string) error {
+			s, err := secret(ctx, ingress, clients+"."+round+".mtls-cacert")
+			if err != nil {
+				return err
+			}
+			crls, err := pki.ParseCRLs(s.Data["ca.crl"])
+			if err != nil || len(crls) != 1 {
+				return fmt.Errorf("%d CRLs: %w", len(crls), err)
+			}
+			if !crls[0].Lists(serials[round]) {
+				return errors.New("the CRL at the edge does not list it")
+			}
+			return errors.Join(ready(ctx, "CertificateAuthority", clients, round), served(ctx, clients, round))
+		},
+		issued: func(round string) map[string]int {
+			return map[string]int{serverSecret(clients, round): 1, clients + "/" + round: 1}
+		},
+		writes: 3,
 	}
 }
 

@@ -136,13 +136,11 @@ func startAgent(t *testing.T, further ...string) *agent {
 	if len(further) == 0 {
 		args = append(args, "--leader-elect=false")
 	}
-	for _, flag := range []string{"metrics", "health"} {
-		port, err := stack.Port()
-		if err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, "--"+flag+"-address="+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	port, err := stack.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
+	args = append(args, "--metrics-address="+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	process, err := stack.Run(localstack.Command{Name: name, Binary: filepath.Join(stack.Directory(), "bin", "agent"), Args: append(args, further...)})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
@@ -39,6 +40,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Counters count what is issued.
 	Counters *metrics.Counters
+	// Bell rings when a certificate was revoked.
+	Bell *Bell
 }
 
 // SetupWithManager registers the reconciler. It looks again when an authority, its
@@ -50,6 +53,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
 		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint)).
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
 		Complete(r)
 }
 
@@ -134,7 +138,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}}, now)
 	}
-	ledger, plan, err := r.keep(ctx, authority, settings, now)
+	ledger, plan, full, err := r.keep(ctx, authority, settings, now)
 	if problem := issuer.LedgerProblem(err); problem != nil {
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: problem}, now)
 	}
@@ -146,35 +150,42 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return pass.Again(err)
 	}
-	if err := r.writeStatus(ctx, authority, view{ledger: ledger, settings: settings, published: published, plan: plan}, now); err != nil {
+	if err := r.writeStatus(ctx, authority, view{ledger: ledger, settings: settings, published: published, plan: plan, full: full}, now); err != nil {
 		return pass.Again(err)
 	}
 	return pass.At(plan.Next, now), nil
 }
 
-// keep brings the ledger up to date: at most one write.
-func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (rotate.Ledger, rotate.Plan, error) {
+// keep brings the ledger up to date: at most one write. Full is why its CRLs do not list
+// all that is revoked, nil if they do.
+func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (ledger rotate.Ledger, plan rotate.Plan, full, err error) {
 	record, err := r.Cluster.Record(ctx, authority)
 	if err != nil {
-		return rotate.Ledger{}, rotate.Plan{}, err
+		return ledger, plan, nil, err
 	}
 	stored, err := r.Cluster.Ledger(ctx, record)
 	if err != nil {
-		return rotate.Ledger{}, rotate.Plan{}, err
+		return ledger, plan, nil, err
 	}
-	plan := rotate.PlanAuthority(stored.Ledger, settings, now)
-	if len(plan.Steps) == 0 {
-		return stored.Ledger, plan, nil
+	if settings.Revocations.Recorded, err = r.Cluster.Revoked(ctx, record); err != nil {
+		return ledger, plan, nil, err
 	}
-	if !stored.Exists() && len(authority.Status.Generations) > 0 {
-		return rotate.Ledger{}, plan, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
+	plan = rotate.PlanAuthority(stored.Ledger, settings, now)
+	if len(plan.Steps) > 0 && !stored.Exists() && len(authority.Status.Generations) > 0 {
+		return ledger, plan, nil, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
 	}
 	after, err := rotate.MaterializeAuthority(stored.Ledger, plan, settings, now)
-	if err != nil {
-		return rotate.Ledger{}, plan, err
+	if errors.Is(err, rotate.ErrCRLsTooLarge) {
+		full = err
+		settings.Revocations = settings.Revocations.Listed(stored.Ledger)
+		plan = rotate.PlanAuthority(stored.Ledger, settings, now)
+		after, err = rotate.MaterializeAuthority(stored.Ledger, plan, settings, now)
+	}
+	if err != nil || len(plan.Steps) == 0 {
+		return stored.Ledger, plan, full, err
 	}
 	written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
-	return written.Ledger, plan, err
+	return written.Ledger, plan, full, err
 }
 
 var errNoActive = errors.New("no generation is active")

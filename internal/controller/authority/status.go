@@ -36,6 +36,8 @@ type view struct {
 	settings  rotate.AuthoritySettings
 	published published
 	plan      rotate.Plan
+	// full is why the CRLs do not list all that is revoked; nil if they do.
+	full error
 }
 
 // writeStatus tells what a pass found: one write, none if it was told already.
@@ -178,6 +180,10 @@ func (v view) revocationCurrent(now time.Time) metav1.Condition {
 		return condition.True(kind, v1alpha1.ReasonRevocationNone, "gateways check no CRL, as asked")
 	case active.CRL.IsZero() || !now.Before(active.CRL.NextUpdate()):
 		return condition.False(kind, v1alpha1.ReasonCRLOverdue, "the CRL has ended: gateways refuse every caller")
+	}
+	if v.full != nil {
+		return condition.False(kind, v1alpha1.ReasonCRLTooLarge, fmt.Sprintf(
+			"what was revoked last does not reach the gateways: %s; spread the callers over more authorities, or shorten clientCertificates.maxLifetime", v.full))
 	}
 	return condition.True(kind, v1alpha1.ReasonCRLFresh, "every CA that gateways trust has a fresh CRL there")
 }

@@ -20,10 +20,6 @@ import (
 // unsupported names the first field that asks for what this version does not do.
 func unsupported(spec v1alpha1.ClientCertificateSpec) string {
 	switch {
-	case spec.Revocation != nil:
-		return "spec.revocation is not supported by this version of Sallyport: the certificate stays valid until it ends; delete the ClientCertificate to end its renewal"
-	case spec.DeletionPolicy == v1alpha1.DeletionRevoke:
-		return "spec.deletionPolicy: Revoke is not supported by this version of Sallyport: use Retain"
 	case spec.Keystore != nil:
 		return "spec.keystore is not supported by this version of Sallyport: remove it, and use tls.crt and tls.key"
 	}

@@ -39,6 +39,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Counters count what is issued.
 	Counters *metrics.Counters
+	// Bell is rung for an authority whose certificates were revoked.
+	Bell *authority.Bell
 
 	memory memory
 }
@@ -61,7 +63,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, fmt.Errorf("reading ClientCertificate %s: %w", request, err)
 	}
 	if certificate.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil
+		return r.farewell(ctx, certificate, now)
+	}
+	if pinned, err := r.pin(ctx, certificate); err != nil || pinned {
+		return pass.Again(err)
 	}
 	found, err := r.pass(ctx, certificate, now)
 	var problem *issuer.Problem
@@ -113,6 +118,9 @@ func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration 
 // pass finds out what is due, makes it, and hands it out.
 func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, now time.Time) (found, error) {
 	f := found{identity: intent.ClientIdentity(r.TrustDomain, c.Namespace, c.Name)}
+	if c.Spec.Revocation != nil {
+		return f, r.revoke(ctx, c, c.Spec.Revocation.Reason, now)
+	}
 	if unsupported := unsupported(c.Spec); unsupported != "" {
 		return f, &issuer.Problem{Reason: v1alpha1.ReasonNotSupported, Message: unsupported, Lasting: true}
 	}
@@ -160,6 +168,10 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 	return r.handOut(ctx, c, f, is, plan, now)
 }
 
+// callerID is under whom a certificate is recorded: a namespace that is deleted and made
+// again is another one.
+func callerID(namespace types.UID, name string) string { return string(namespace) + "/" + name }
+
 // handOut writes the serial number down: nobody may hold a certificate that cannot
 // be revoked because nobody knows of it.
 func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, now time.Time) (found, error) {
@@ -168,7 +180,7 @@ func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate,
 		return f, err
 	}
 	leaf := f.chain.Leaf()
-	record := rotate.IssuedSerial{Serial: leaf.Serial(), NotAfter: leaf.NotAfter(), Generation: is.Active.ID, Caller: string(uid) + "/" + c.Name}
+	record := rotate.IssuedSerial{Serial: leaf.Serial(), NotAfter: leaf.NotAfter(), Generation: is.Active.ID, Caller: callerID(uid, c.Name)}
 	if err := r.Cluster.RecordSerial(ctx, is.Record, record, now); err != nil {
 		return f, err
 	}

@@ -1,0 +1,111 @@
+package clientcertificate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/authority"
+	"sallyport.dev/sallyport/internal/controller/pass"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// revokeFinalizer keeps a ClientCertificate whose deletion revokes until that is done.
+const revokeFinalizer = intent.Prefix + "revoke"
+
+// reasonCodes are those of RFC 5280 section 5.3.1.
+var reasonCodes = map[v1alpha1.RevocationReason]int{
+	v1alpha1.RevokedUnspecified:          0,
+	v1alpha1.RevokedKeyCompromise:        1,
+	v1alpha1.RevokedAffiliationChanged:   3,
+	v1alpha1.RevokedSuperseded:           4,
+	v1alpha1.RevokedCessationOfOperation: 5,
+	v1alpha1.RevokedPrivilegeWithdrawn:   9,
+}
+
+// revoke ends an identity: every certificate of it that has not ended, not only the newest.
+// What is returned without a failure is a Problem that says so.
+func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, reason v1alpha1.RevocationReason, now time.Time) error {
+	done := &issuer.Problem{Reason: v1alpha1.ReasonRevoked, Lasting: true, Message: fmt.Sprintf(
+		"every certificate of this identity is revoked (%s), and none is issued again: make another ClientCertificate for another caller", reason)}
+	if told := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); told != nil && told.Reason == done.Reason && told.ObservedGeneration == c.Generation {
+		return done // it stands in the record, and nothing was issued since
+	}
+	ref := authority.AuthorityOf(c)
+	ca := &v1alpha1.CertificateAuthority{}
+	if err := r.Cluster.Client().Get(ctx, ref, ca); apierrors.IsNotFound(err) {
+		return &issuer.Problem{Reason: v1alpha1.ReasonAuthorityNotFound, Message: fmt.Sprintf("CertificateAuthority %s does not exist: there is nobody who could revoke", ref)}
+	} else if err != nil {
+		return fmt.Errorf("reading CertificateAuthority %s: %w", ref, err)
+	}
+	if ca.Spec.RevocationMode() != v1alpha1.RevocationCRL {
+		return &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
+			"gateways heed no revocation of CertificateAuthority %s (spec.revocation.mode: None): what was issued is accepted until it ends; none is issued again", ref)}
+	}
+	record, err := r.Cluster.Record(ctx, ca)
+	if err != nil {
+		return err
+	}
+	uid, err := r.Cluster.NamespaceUID(ctx, c.Namespace)
+	if err != nil {
+		return err
+	}
+	count, err := r.Cluster.RevokeCaller(ctx, record, callerID(uid, c.Name), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
+	if err != nil {
+		return err
+	}
+	if count > 0 {
+		r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.ReasonRevoked, "RevokeClientCertificate", "revoked %d certificates (%s)", count, reason)
+		r.Bell.Ring(ctx, ref)
+	}
+	return done
+}
+
+// pin puts the finalizer on an object whose deletion revokes, and takes it off one whose
+// deletion no longer does; true if it did either.
+func (r *Reconciler) pin(ctx context.Context, c *v1alpha1.ClientCertificate) (bool, error) {
+	changed := c.DeepCopy()
+	if c.Spec.DeletionPolicy == v1alpha1.DeletionRevoke {
+		controllerutil.AddFinalizer(changed, revokeFinalizer)
+	} else {
+		controllerutil.RemoveFinalizer(changed, revokeFinalizer)
+	}
+	if len(changed.Finalizers) == len(c.Finalizers) {
+		return false, nil
+	}
+	return true, r.patchFinalizers(ctx, c, changed)
+}
+
+// farewell revokes what a deletion revokes, and lets go. One that revokes nothing goes by itself.
+func (r *Reconciler) farewell(ctx context.Context, c *v1alpha1.ClientCertificate, now time.Time) (reconcile.Result, error) {
+	changed := c.DeepCopy()
+	if !controllerutil.RemoveFinalizer(changed, revokeFinalizer) {
+		return reconcile.Result{}, nil
+	}
+	var problem *issuer.Problem
+	err := r.revoke(ctx, c, v1alpha1.RevokedCessationOfOperation, now)
+	if !errors.As(err, &problem) || problem.Reason != v1alpha1.ReasonRevoked && problem.Reason != v1alpha1.ReasonAuthorityNotFound && problem.Reason != v1alpha1.ReasonInvalid {
+		return pass.Again(err)
+	}
+	return reconcile.Result{}, r.patchFinalizers(ctx, c, changed)
+}
+
+func (r *Reconciler) patchFinalizers(ctx context.Context, c, changed *v1alpha1.ClientCertificate) error {
+	patch := client.MergeFromWithOptions(c, client.MergeFromWithOptimisticLock{})
+	if err := r.Cluster.Client().Patch(ctx, changed, patch, client.FieldOwner(cluster.FieldOwner)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing the finalizers of ClientCertificate %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	return nil
+}
