@@ -13,17 +13,20 @@ test: ## Run all tests, after building the local stack (minutes, once).
 	go test -race -count=1 -timeout 40m ./...
 
 .PHONY: bench
-bench: ## Measure everything beside its floor (a quarter of an hour; docs/performance.md).
-	go test -run '^$$' -bench . -benchmem ./pkg/pki ./pkg/rotate ./internal/admission
+bench: ## Measure everything beside its floor (half an hour; docs/performance.md).
+	go test -run '^$$' -bench . -benchmem ./pkg/pki ./pkg/rotate ./internal/admission ./internal/probe ./internal/metrics
 	go test -run '^$$' -bench Admission -benchtime 2000x -timeout 20m ./test/bench
 	go test -run '^$$' -bench Fleet -benchtime 5x -timeout 20m ./test/bench
+	go test -run '^$$' -bench Probe -benchtime 12x -timeout 20m ./test/bench
+	go test -run '^$$' -bench ThousandTargets -benchtime 1x -timeout 20m ./test/bench
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 40m ./test/bench
 
 .PHONY: generate
-generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/default.
+generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/prometheus, config/default.
 	go run -modfile tools/go.mod sigs.k8s.io/controller-tools/cmd/controller-gen object paths=./api/...
 	go run -modfile tools/go.mod sigs.k8s.io/controller-tools/cmd/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=config/crd
 	cp config/crd/*.yaml charts/sallyport/files/crd/
+	cp charts/sallyport/files/rules.yaml config/prometheus/rules.yaml
 	go run ./test/cmd/render > config/default/sallyport.yaml.new
 	mv config/default/sallyport.yaml.new config/default/sallyport.yaml
 
@@ -40,6 +43,10 @@ presubmit: generate lint test ## The whole gate; fails if anything generated or 
 .PHONY: demo
 demo: ## Show the tutorial by one annotation on real servers; KEEP=1 leaves them running.
 	go run ./test/demo $(if $(KEEP),--keep)
+
+.PHONY: dashboard
+dashboard: ## Draw docs/dashboard.svg: the dashboard with data of the real stack (needs prometheus).
+	SALLYPORT_DASHBOARD=$(CURDIR)/docs/dashboard.svg go test -count=1 -timeout 20m -run 'AlertsFire|Healthy' ./test/proof
 
 .PHONY: clean-cache
 clean-cache: ## Remove the binaries of the local stack.

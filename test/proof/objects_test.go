@@ -120,3 +120,18 @@ func server(gateway map[string]any) (map[string]any, error) {
 	}
 	return servers[0].(map[string]any), nil //nolint:forcetypeassert // Istio's schema
 }
+
+// setMode changes the mode of the one server of a Gateway, as whoever removed all guards can.
+func setMode(t *testing.T, ns, mode string) {
+	t.Helper()
+	change(t, "networking.istio.io/v1", "Gateway", ns, "edge", func(gateway map[string]any) {
+		s, err := server(gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s["tls"].(map[string]any)["mode"] = mode //nolint:forcetypeassert // Istio's schema
+		if err := unstructured.SetNestedSlice(gateway, []any{s}, "spec", "servers"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

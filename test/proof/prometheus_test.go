@@ -13,9 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/product"
@@ -172,41 +171,41 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		})
 	}
 	healthy()
-	t.Run("SallyportEdgeOpen: the mode patched with the guards removed", func(t *testing.T) {
-		edge(t, "opened")
-		without(t, binding("sallyport-gateway"), webhook())
-		setMode(t, "opened", "OPTIONAL_MUTUAL")
+	t.Run("SallyportEdgeOpen: an older Gateway takes the host", func(t *testing.T) {
+		older := takeHost(t, "plain", "opened")
 		p.eventuallyFiring(t, "SallyportEdgeOpen", "opened", "gateway-edge")
-		setMode(t, "opened", "MUTUAL")
+		if err := stack.Client().Delete(t.Context(), older); err != nil {
+			t.Fatal(err)
+		}
 		eventuallyProven(t, "opened", "gateway-edge", forAll)
 	})
-	t.Run("SallyportCertificateRenewalLate, then Ended: the right to write the Secret taken away", func(t *testing.T) {
-		apply(t, fmt.Sprintf(drill, product.Namespace))
-		eventually(t, patience, "the certificate of the drill", func(ctx context.Context) error {
-			c, err := stored(ctx, "mtls.sallyport.dev/v1alpha1", "ClientCertificate", "drill", "drill")
-			if serial, _, _ := unstructured.NestedString(c.Object, "status", "serial"); err != nil || serial == "" {
-				return errors.Join(err, errors.New("none yet"))
-			}
-			return nil
-		})
-		right, err := stored(t.Context(), "rbac.authorization.k8s.io/v1", "RoleBinding", "drill", "drill")
+	t.Run("SallyportCertificateEnded: the right to write the Secret taken away", func(t *testing.T) {
+		p.drill(t, "unbound")
+		right, err := stored(t.Context(), "rbac.authorization.k8s.io/v1", "RoleBinding", "unbound", "drill")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := stack.Client().Delete(t.Context(), right); err != nil {
 			t.Fatal(err)
 		}
-		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "drill", "drill")
-		p.eventuallyFiring(t, "SallyportCertificateEnded", "drill", "drill")
-		p.eventuallyFiring(t, "SallyportNotReady", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "unbound", "drill")
+		p.eventuallyFiring(t, "SallyportCertificateEnded", "unbound", "drill")
+		p.eventuallyFiring(t, "SallyportNotReady", "unbound", "drill")
 	})
 	healthy()
-	t.Run("SallyportAgentAbsent: no agent", func(t *testing.T) {
+	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded: nobody renews", func(t *testing.T) {
+		p.drill(t, "drill")
 		agent := installed.Agents[0].Process
-		if err := agent.Kill(); err != nil {
+		if err := agent.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		p.eventuallyFiring(t, "SallyportAgentAbsent", "", "")
+		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportCertificateEnded", "drill", "drill")
+		// One that lost its lease ends when it wakes up, and a kubelet starts another.
+		if err := agent.Kill(); err != nil {
+			t.Fatal(err)
+		}
 		if err := agent.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -238,40 +237,38 @@ func (p prometheus) draw(t *testing.T) {
 	}
 }
 
-// setMode changes the mode of the one server of a Gateway, as whoever removed all guards can.
-func setMode(t *testing.T, ns, mode string) {
+// drill makes what the runbook of SallyportCertificateEnded applies, in a namespace of its
+// own and with a shorter life, and waits until Prometheus has heard of it.
+func (p prometheus) drill(t *testing.T, ns string) {
 	t.Helper()
-	change(t, "networking.istio.io/v1", "Gateway", ns, "edge", func(gateway map[string]any) {
-		s, err := server(gateway)
-		if err != nil {
-			t.Fatal(err)
+	apply(t, fmt.Sprintf(drillYAML, ns, product.Namespace))
+	series := `sallyport:certificate_renewal_timestamp_seconds:max{kind="Client", namespace="` + ns + `"}`
+	eventually(t, patience, "a certificate in "+ns+" that Prometheus remembers", func(ctx context.Context) error {
+		if n, err := p.count(ctx, series); err != nil || n == 0 {
+			return errors.Join(err, errors.New("none yet"))
 		}
-		s["tls"].(map[string]any)["mode"] = mode //nolint:forcetypeassert // Istio's schema
-		if err := unstructured.SetNestedSlice(gateway, []any{s}, "spec", "servers"); err != nil {
-			t.Fatal(err)
-		}
+		return nil
 	})
 }
 
-// drill is what the runbook of SallyportCertificateEnded applies, with a shorter life.
-const drill = `
+const drillYAML = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: drill}
+metadata: {name: %[1]s}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: drill, namespace: drill}
+metadata: {name: drill, namespace: %[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-client-secrets}
-subjects: [{kind: ServiceAccount, name: sallyport-agent, namespace: %s}]
+subjects: [{kind: ServiceAccount, name: sallyport-agent, namespace: %[2]s}]
 ---
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
-metadata: {name: drill, namespace: drill}
+metadata: {name: drill, namespace: %[1]s}
 spec: {source: {type: SelfSigned}}
 ---
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: ClientCertificate
-metadata: {name: drill, namespace: drill}
+metadata: {name: drill, namespace: %[1]s}
 spec: {authorityRef: {name: drill}, secretName: drill, lifetime: 40s}
 `

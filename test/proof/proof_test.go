@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // The expectations of a Gateway that lets in whoever has a certificate, and of one that
@@ -116,19 +117,7 @@ func TestAForeignCAInTheSecret(t *testing.T) {
 
 // Istio silently drops the server of the younger Gateway.
 func TestAnOlderOpenGatewayTakesTheHost(t *testing.T) {
-	namespace(t, "older")
-	apply(t, gatewayYAML("older", "edge", "else.example.com", "", "{mode: SIMPLE, credentialName: older-open}"))
-	edge(t, "younger")
-	others, err := secret(t.Context(), "younger.edge.mtls")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := &corev1.Secret{Type: corev1.SecretTypeTLS, Data: others.Data}
-	open.Namespace, open.Name = ingress, "older-open"
-	if err := stack.Client().Create(t.Context(), open); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, gatewayYAML("older", "edge", "younger.example.com", "", "{mode: SIMPLE, credentialName: older-open}"))
+	takeHost(t, "older", "younger")
 	notAsked := []string{"ManagedAccepted", "ExpiredRefused", "RevokedRefused", "UnknownAuthorityRefused"}
 	want := both("AnonymousRefused: Accepted")
 	for _, e := range notAsked {
@@ -136,6 +125,38 @@ func TestAnOlderOpenGatewayTakesTheHost(t *testing.T) {
 	}
 	took := eventuallyBroken(t, "younger", "gateway-edge", "EdgeOpen", want...)
 	t.Logf("found after %s", took.Round(10*time.Millisecond))
+}
+
+// takeHost makes an older Gateway, proves a younger one, and gives the host of the younger
+// to the older, which asks for no certificates.
+func takeHost(t *testing.T, older, younger string) *unstructured.Unstructured {
+	t.Helper()
+	namespace(t, older)
+	simple := "{mode: SIMPLE, credentialName: " + older + "-open}"
+	apply(t, gatewayYAML(older, "edge", older+".else.example.com", "", simple))
+	eventually(t, patience, "the next second: Kubernetes tells ages by it", func(ctx context.Context) error {
+		gateway, err := stored(ctx, "networking.istio.io/v1", "Gateway", older, "edge")
+		if err == nil && time.Since(gateway.GetCreationTimestamp().Time) < time.Second {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	edge(t, younger)
+	others, err := secret(t.Context(), younger+".edge.mtls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := &corev1.Secret{Type: corev1.SecretTypeTLS, Data: others.Data}
+	open.Namespace, open.Name = ingress, older+"-open"
+	if err := stack.Client().Create(t.Context(), open); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, gatewayYAML(older, "edge", younger+".example.com", "", simple))
+	gateway, err := stored(t.Context(), "networking.istio.io/v1", "Gateway", older, "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gateway
 }
 
 func TestOptionalWhereMutualIsAskedFor(t *testing.T) {

@@ -59,7 +59,8 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 	}, seen)
 	if err != nil {
 		r.memory.note(c, nil, pki.Serial{})
-		return f, r.denied(err, c.Namespace)
+		// Nobody holds the new one: what is told stays what was told of the one before.
+		return found{identity: f.identity}, r.denied(err, c.Namespace)
 	}
 	if outcome == cluster.Foreign {
 		r.memory.note(c, nil, pki.Serial{})
