@@ -131,9 +131,13 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "0")
 		http.Error(w, http.StatusText(status), status)
 	case hold:
+		kept, err := detached(r)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
 		<-p.release
 		answer := &nobody{header: http.Header{}}
-		p.ReverseProxy.ServeHTTP(answer, r)
+		p.ReverseProxy.ServeHTTP(answer, kept)
 		p.mu.Lock()
 		p.answered = append(p.answered, answer.status)
 		p.mu.Unlock()
@@ -143,16 +147,22 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// carryOut has the API server answer, to nobody. The request's own context ends with
-// the agent, and the write must not.
+// carryOut has the API server answer, to nobody.
 func (p *proxy) carryOut(r *http.Request) {
+	if again, err := detached(r); err == nil {
+		p.ReverseProxy.ServeHTTP(&nobody{header: http.Header{}}, again)
+	}
+}
+
+// detached is a request that does not end with the agent, or with its patience.
+func detached(r *http.Request) (*http.Request, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return
+		return nil, err
 	}
 	again := r.Clone(context.WithoutCancel(r.Context()))
 	again.Body = io.NopCloser(bytes.NewReader(body))
-	p.ReverseProxy.ServeHTTP(&nobody{header: http.Header{}}, again)
+	return again, nil
 }
 
 // nobody takes an answer.
