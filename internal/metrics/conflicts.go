@@ -17,6 +17,9 @@ type counting struct {
 	counters *Counters
 }
 
+// WrappedRoundTripper lets client-go find who can end a request.
+func (c counting) WrappedRoundTripper() http.RoundTripper { return c.next }
+
 // RoundTrip implements http.RoundTripper.
 func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)

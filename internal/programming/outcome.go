@@ -51,14 +51,17 @@ func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.T
 	return o
 }
 
+func modeOf(t Target) v1alpha1.EndpointMode {
+	if t.Intent.Mode() == intent.ModeOptional {
+		return v1alpha1.ModeOptional
+	}
+	return v1alpha1.ModeMutual
+}
+
 func statusOf(t Target, f facts) v1alpha1.MutualTLSEndpointStatus {
 	gateway := ingress.GatewayFrom(t.Gateway)
-	mode := v1alpha1.ModeMutual
-	if t.Intent.Mode() == intent.ModeOptional {
-		mode = v1alpha1.ModeOptional
-	}
 	status := v1alpha1.MutualTLSEndpointStatus{
-		Mode:        mode,
+		Mode:        modeOf(t),
 		Gateway:     &v1alpha1.NamespacedReference{Namespace: gateway.Namespace, Name: gateway.Name},
 		Hosts:       f.hosts[:min(len(f.hosts), maxHosts)],
 		Authorities: []v1alpha1.EndpointAuthority{{Namespace: t.Intent.Authority().Namespace, Name: t.Intent.Authority().Name}},

@@ -34,7 +34,7 @@ func (p *Programmer) lastProof(t Target, f facts, now time.Time) proof {
 		return notProbed("no handshake is tried: the agent runs with --probe-period=0")
 	}
 	if found, tried := p.Prover.Last(t.Endpoint, f.servers, seen(t, f), now); tried {
-		return told(found, f)
+		return told(found, t, f)
 	}
 	return notProbed("no handshake is tried before the Gateway is programmed")
 }
@@ -62,8 +62,9 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 		AllowList:  len(t.Intent.AllowedClients()) > 0,
 		Revocation: f.issuer.Object.Spec.RevocationMode() == v1alpha1.RevocationCRL,
 		Issuer:     f.issuer.Active, Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
+		Known: before(t, f) != nil && !f.changed,
 	}, now)
-	return told(found, f)
+	return told(found, t, f)
 }
 
 // seen are the versions of all that a gateway reads.
@@ -76,12 +77,22 @@ func seen(t Target, f facts) string {
 	return versions
 }
 
-// told puts a proof into words. What is not found out yet leaves what was known of the
-// same hosts as it is: an agent that begins has to try everything once.
-func told(found proving.Proof, f facts) proof {
-	before := meta.FindStatusCondition(f.last.Status.Conditions, v1alpha1.ConditionProven)
-	if found.State == proving.Underway && before != nil && before.Reason != v1alpha1.ReasonNotProbed && slices.Equal(f.last.Status.Hosts, f.hosts) && f.last.Status.Replicas != nil {
-		return proof{condition: *before, replicas: f.last.Status.Replicas, required: true}
+// before is what was told of the same hosts in the same mode when the endpoint was last
+// written; nil if nothing was found out by then.
+func before(t Target, f facts) *metav1.Condition {
+	last := meta.FindStatusCondition(f.last.Status.Conditions, v1alpha1.ConditionProven)
+	if last == nil || last.Reason == v1alpha1.ReasonNotProbed || last.Reason == v1alpha1.ReasonPending || f.last.Status.Replicas == nil ||
+		f.last.Status.Mode != modeOf(t) || !slices.Equal(f.last.Status.Hosts, f.hosts) {
+		return nil
+	}
+	return last
+}
+
+// told puts a proof into words. What is not found out yet leaves what was told before as
+// it is: an agent that begins has to try everything once.
+func told(found proving.Proof, t Target, f facts) proof {
+	if last := before(t, f); last != nil && found.State == proving.Underway {
+		return proof{condition: *last, replicas: f.last.Status.Replicas, required: true}
 	}
 	total := found.Proven + found.Failed + found.Unknown
 	p := proof{

@@ -51,7 +51,7 @@ type Result struct {
 	Endpoint types.NamespacedName
 	// Replica is <namespace>/<pod>.
 	Replica string
-	// Tried is whether anything is known, Reachable whether any host of it answered.
+	// Tried is whether a connection was tried, Reachable whether there was one to any host.
 	Tried, Reachable bool
 	// Findings are the worst of all its hosts, by expectation.
 	Findings map[probe.Expectation]probe.Finding
@@ -109,7 +109,7 @@ func (r *replica) add(host string, t *target, expectations []probe.Expectation) 
 		finding := probe.Finding{Verdict: probe.Unknown, Reason: probe.Pending, Message: "it was not tried yet"}
 		if k, tried := t.known[e]; tried {
 			finding = k.finding
-			r.Tried = true
+			r.Tried = r.Tried || finding.Reason != probe.AddressRefused
 			r.Reachable = r.Reachable || finding.Reason != probe.Unreachable
 		}
 		if worst, has := r.Findings[e]; !has || badness(finding) > badness(worst) {

@@ -72,11 +72,11 @@ func (p *Prover) Prove(wanted Subject, now time.Time) Proof {
 	defer p.mu.Unlock()
 	s := p.subjects[wanted.Endpoint]
 	if s == nil {
-		s = &subject{targets: map[place]*target{}}
+		s = &subject{wanted: wanted, targets: map[place]*target{}}
 		p.subjects[wanted.Endpoint] = s
 	}
 	p.targets -= len(s.targets)
-	sooner := s.update(wanted, now)
+	sooner := s.update(wanted, now, p.period(), p.seed)
 	p.targets += len(s.targets)
 	for _, t := range sooner {
 		p.queue.push(t)
@@ -138,16 +138,21 @@ func (p *Prover) stir() {
 
 // update takes a Subject in place of the one before, and returns the targets that are to
 // be tried sooner for it.
-func (s *subject) update(wanted Subject, now time.Time) []*target {
+func (s *subject) update(wanted Subject, now time.Time, period time.Duration, seed maphash.Seed) []*target {
+	wanted.Known = wanted.Known && len(s.targets) == 0 // what comes later is new
 	changed, seen := wanted.differs(s.wanted), wanted.Seen != s.wanted.Seen
 	s.wanted = wanted
+	first := func(place) time.Time { return now.Add(firstLook) }
+	if wanted.Known {
+		first = func(p place) time.Time { return slot(p, now, spacing(period), seed) }
+	}
 	left := map[place]*target{}
 	var sooner []*target
 	for _, spot := range wanted.spots() {
 		t := s.targets[spot.place]
 		switch {
 		case t == nil:
-			t = &target{endpoint: wanted.Endpoint, since: now, next: now.Add(firstLook), known: map[probe.Expectation]known{}}
+			t = &target{endpoint: wanted.Endpoint, since: now, next: first(spot.place), known: map[probe.Expectation]known{}}
 			sooner = append(sooner, t)
 		case changed:
 			t.changed, t.next, t.early, t.stale = now, now.Add(firstLook), 0, t.running

@@ -292,11 +292,12 @@ func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 		addresses Addresses
 		want      probe.Reason
 		reachable bool
+		untried   bool
 	}{
-		"nobody listens":          {gone, local, probe.Unreachable, false},
-		"nobody answers":          {&standIn{address: silent.Addr().String()}, local, probe.Silent, true},
-		"it may not be dialled":   {newStandIn(t, "127.0.0.1:0", mutual(t, g1, pair)), Addresses{}, probe.AddressRefused, true},
-		"it serves no such thing": {newStandIn(t, "127.0.0.1:0", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none") }}), local, probe.OtherAlert, true},
+		"nobody listens":          {gone, local, probe.Unreachable, false, false},
+		"nobody answers":          {&standIn{address: silent.Addr().String()}, local, probe.Silent, true, false},
+		"it may not be dialled":   {newStandIn(t, "127.0.0.1:0", mutual(t, g1, pair)), Addresses{}, probe.AddressRefused, true, true},
+		"it serves no such thing": {newStandIn(t, "127.0.0.1:0", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none") }}), local, probe.OtherAlert, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -308,7 +309,7 @@ func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 			}, now)
 			eventuallyState(t, prover, endpoint, Unproven, probe.ManagedAccepted)
 			for _, r := range prover.Snapshot() {
-				if !r.Tried || r.Reachable != test.reachable || len(r.Findings) != len(probe.Expectations()) {
+				if r.Tried == test.untried || r.Reachable != test.reachable || len(r.Findings) != len(probe.Expectations()) {
 					t.Errorf("result %+v", r)
 				}
 				for e, f := range r.Findings {
@@ -392,5 +393,48 @@ func TestTheIdentitiesOfAGeneration(t *testing.T) {
 	}
 	if _, err := made.of(g1, now.Add(48*time.Hour)); err == nil {
 		t.Error("a CA that has ended issued")
+	}
+}
+
+// An agent that begins tries what another one has told of in its turn, behind what is new.
+func TestWhatWasToldBeforeWaitsForItsTurn(t *testing.T) {
+	now := time.Now()
+	g1 := generation(t, "g1", now)
+	hosts := make([]string, 100)
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("h%d.example.com", i)
+	}
+	subject := func(name string, known bool) Subject {
+		return Subject{
+			Endpoint: types.NamespacedName{Namespace: "shop", Name: name}, Issuer: g1, Known: known,
+			Servers: []Server{{Hosts: hosts, Replicas: []ingress.Replica{{Pod: "gateway-0", IP: "10.0.0.1", Port: 443}}}},
+		}
+	}
+	prover := New(Config{Period: 15 * time.Second})
+	late := func(name string) (late int) {
+		for _, target := range prover.subjects[types.NamespacedName{Namespace: "shop", Name: name}].targets {
+			wait := target.next.Sub(now)
+			if wait > 15*time.Second || wait < 0 {
+				t.Errorf("%s waits %s", target.spot.host, wait)
+			}
+			if wait > firstLook {
+				late++
+			}
+		}
+		return late
+	}
+	prover.Prove(subject("known", true), now)
+	prover.Prove(subject("new", false), now)
+	if got := late("known"); got < 80 {
+		t.Errorf("%d of 100 that are known wait for their turn", got)
+	}
+	if got := late("new"); got != 0 {
+		t.Errorf("%d of 100 that are new have to wait", got)
+	}
+	changed := subject("known", true)
+	changed.Changed = true
+	prover.Prove(changed, now)
+	if got := late("known"); got != 0 {
+		t.Errorf("%d of 100 that changed have to wait", got)
 	}
 }

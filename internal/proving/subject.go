@@ -32,6 +32,9 @@ type Subject struct {
 	Leaf pki.Certificate
 	// Changed is whether a Secret of the Gateway was written just now.
 	Changed bool
+	// Known is whether an agent before this one has told how the Gateway stands: then what it
+	// told stays for now, and the targets are tried each at its own moment, behind what is new.
+	Known bool
 	// Seen stands for the versions in which the Gateway and its Secrets were seen: what
 	// somebody else changes is looked at at once.
 	Seen string

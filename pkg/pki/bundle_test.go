@@ -214,9 +214,9 @@ func TestManyCAsOfOneNameAreSortedOutFast(t *testing.T) {
 				ca := testpki.Root(t, "ca", testpki.Around(now), func(c *x509.Certificate) { c.SubjectKeyId = row.keyID })
 				cas, crls = append(cas, ca.PEM()...), append(ca.CRL(t, 1, testpki.Around(now)), crls...)
 			}
-			started := time.Now()
-			b, err := pki.ParseBundle(cas, crls, now)
-			if taken := time.Since(started); taken > limit {
+			var b pki.Bundle
+			var err error
+			if taken := fastest(limit, func() { b, err = pki.ParseBundle(cas, crls, now) }); taken > limit {
 				t.Errorf("took %s, expected at most %s", taken, limit)
 			}
 			if row.refusal != "" {

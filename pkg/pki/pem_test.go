@@ -3,6 +3,7 @@ package pki_test
 import (
 	"bytes"
 	"encoding/pem"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -123,22 +124,36 @@ func TestHostileInputIsJudgedFast(t *testing.T) {
 	for _, row := range rejected {
 		t.Run(row.sentence, func(t *testing.T) {
 			for _, data := range [][]byte{row.data, row.data[:512<<10], row.data[:64<<10], row.data[:32<<10], row.data[:16<<10]} {
-				started := time.Now()
-				_, errBundle := pki.ParseBundle(data, data, now)
-				_, errCRL := pki.ParseCRLs(data)
-				_, errPair := pki.ParsePair(data, data)
-				_, errKey := pki.ParseKey(data)
-				_, errRequest := pki.ParseCertificateRequest(data)
-				taken := time.Since(started)
-				for _, err := range []error{errBundle, errCRL, errPair, errKey, errRequest} {
-					if err == nil {
-						t.Error("found no error")
+				taken := fastest(limit, func() {
+					_, errBundle := pki.ParseBundle(data, data, now)
+					_, errCRL := pki.ParseCRLs(data)
+					_, errPair := pki.ParsePair(data, data)
+					_, errKey := pki.ParseKey(data)
+					_, errRequest := pki.ParseCertificateRequest(data)
+					for _, err := range []error{errBundle, errCRL, errPair, errKey, errRequest} {
+						if err == nil {
+							t.Error("found no error")
+						}
 					}
-				}
+				})
 				if taken > limit {
 					t.Errorf("%d bytes took %s, expected at most %s for all parsers together", len(data), taken, limit)
 				}
 			}
 		})
 	}
+}
+
+// fastest is the time of the fastest of a few runs, or of the first that keeps within the
+// limit: what else runs on the machine takes its time from some of them, not from all.
+func fastest(limit time.Duration, run func()) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range 10 {
+		started := time.Now()
+		run()
+		if best = min(best, time.Since(started)); best <= limit {
+			break
+		}
+	}
+	return best
 }

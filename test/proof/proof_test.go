@@ -43,6 +43,31 @@ func TestAHealthyEdgeMeetsEverything(t *testing.T) {
 	eventuallyProven(t, "healthy", "gateway-optional", forAll-1)
 }
 
+// Where bytes are led on as they are, nothing is sent: a session ticket, or with TLS 1.2 the
+// handshake, shows who was let in.
+func TestAnOpaqueServer(t *testing.T) {
+	namespace(t, "opaque")
+	for version, least := range map[string]string{"newest": "", "pinned": ", mtls.sallyport.dev/min-tls: TLSv1.3"} {
+		apply(t, fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: %[1]s, namespace: opaque, annotations: {%[2]s}}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: tls, protocol: TLS}, hosts: ["%[1]s.opaque.example.com"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: %[1]s, namespace: opaque}
+spec:
+  hosts: ["%[1]s.opaque.example.com"]
+  gateways: [opaque/%[1]s]
+  tcp: [{match: [{port: 443}], route: [{destination: {host: httpbin.opaque.svc.cluster.local, port: {number: 80}}}]}]
+`, version, mutual+least))
+		eventuallyProven(t, "opaque", "gateway-"+version, forAll)
+	}
+}
+
 func TestADeletedGatewayLeavesNoSeries(t *testing.T) {
 	edge(t, "deleted")
 	gateway, err := stored(t.Context(), "networking.istio.io/v1", "Gateway", "deleted", "edge")
