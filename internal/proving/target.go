@@ -29,7 +29,7 @@ type target struct {
 	since, changed time.Time
 	// known are the findings that count.
 	known map[probe.Expectation]known
-	// silent is how many times in a row it gave no answer that can be judged, early how
+	// silent is how many times in a row nobody was there, early how
 	// often it was tried since the last change without having met everything.
 	silent, early int
 	// confirming is whether the last finding has to be seen again until it counts.
@@ -60,7 +60,7 @@ type observation map[probe.Expectation]probe.Finding
 func (t *target) absorb(seen observation, now time.Time, grace time.Duration) bool {
 	changed, confirming, answered, met := false, false, false, true
 	for e, found := range seen {
-		answered = answered || found.Verdict != probe.Unknown
+		answered = answered || found.Reason != probe.Unreachable && found.Reason != probe.Silent
 		before, expected := t.known[e]
 		if !expected {
 			before.since = later(t.since, t.changed)

@@ -33,7 +33,7 @@ func TestServerCertificateIsRenewedWithoutARefusedCaller(t *testing.T) {
 	if now := time.Now(); now.After(first.NotAfter()) {
 		t.Errorf("renewed at %s, and the certificate had ended at %s", now, first.NotAfter())
 	}
-	if len(refused) > 0 || calls < 1000 {
+	if len(refused) > 0 || calls < 500 {
 		t.Errorf("%d of %d calls were not answered: %v", len(refused), calls, refused)
 	}
 	second := storedLeaf(t, "renewal.edge.mtls")

@@ -19,7 +19,7 @@ import (
 
 // fleet is some of everything, and what it comes to.
 func fleet(round string) (manifest string, done func(context.Context) error) {
-	s := firstIssuance()
+	s := firstIssuance(5)
 	var manifests strings.Builder
 	for n := range 5 {
 		name := fmt.Sprintf("%s-%d", round, n)

@@ -21,7 +21,7 @@ func TestALeaderWakesUpAfterItsLeaseHasEnded(t *testing.T) {
 	first.settle(t)
 	const name = "frozen"
 	apply(t, everythingYAML(name))
-	done := firstIssuance().done
+	done := firstIssuance(2).done
 	eventually(t, "the first certificates", func(ctx context.Context) error { return done(ctx, name) })
 
 	// The write of another server certificate is on its way when the leader freezes.

@@ -49,6 +49,8 @@ type proxy struct {
 	judge func(r *http.Request) fault
 	// kill ends the agent.
 	kill func()
+	// written is told of the writes that the API server accepted; nil for nobody.
+	written func(r *http.Request)
 	// release ends what hold keeps back.
 	release chan struct{}
 	// answered are the API server's answers to what was kept back.
@@ -119,7 +121,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	verdict, status := p.decide(r)
 	switch verdict {
 	case pass:
-		p.ReverseProxy.ServeHTTP(w, r)
+		p.pass(w, r)
 	case dieBefore:
 		p.kill()
 		panic(http.ErrAbortHandler)
@@ -145,6 +147,40 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// onWritten has somebody told of the writes that the API server accepts.
+func (p *proxy) onWritten(f func(*http.Request)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written = f
+}
+
+// pass lets a request through, and tells of a write that was accepted.
+func (p *proxy) pass(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	written := p.written
+	p.mu.Unlock()
+	if written == nil || !isWrite(r) {
+		p.ReverseProxy.ServeHTTP(w, r)
+		return
+	}
+	answer := &noted{ResponseWriter: w}
+	p.ReverseProxy.ServeHTTP(answer, r)
+	if answer.status < http.StatusBadRequest {
+		written(r)
+	}
+}
+
+// noted keeps the status of an answer.
+type noted struct {
+	http.ResponseWriter
+	status int
+}
+
+func (n *noted) WriteHeader(status int) {
+	n.status = status
+	n.ResponseWriter.WriteHeader(status)
 }
 
 // carryOut has the API server answer, to nobody.

@@ -98,15 +98,15 @@ func TestTheConnectionDiesWithoutAWord(t *testing.T) {
 		t.Fatal("there was no connection to silence")
 	}
 	began := time.Now()
-	s := firstIssuance()
+	s := firstIssuance(2)
 	s.act(t, "unheard")
 	eventually(t, "the end state, of which no watch told", func(ctx context.Context) error { return s.done(ctx, "unheard") })
 	took := time.Since(began)
 	if took < time.Second {
 		t.Errorf("the end state was there after %s: the watches were not silent", took)
 	}
-	if took > 35*time.Second {
-		t.Errorf("the end state was there after %s, expected half a minute at most", took)
+	if took > 60*time.Second {
+		t.Errorf("the end state was there after %s, expected half a minute and what a busy machine adds", took)
 	}
 	h.check(t)
 	t.Logf("%d connections were silenced; found and made good in %s", cut, took.Round(time.Millisecond))

@@ -199,11 +199,10 @@ func TestAFightingWriterIsToldOf(t *testing.T) {
 				return errors.Join(served(ctx, clients, name), ready(ctx, "MutualTLSEndpoint", clients, "gateway-"+name))
 			})
 			var writes atomic.Int32
-			a.proxy.set(func(r *http.Request) fault {
-				if isWrite(r) && strings.Contains(r.URL.Path, "/namespaces/"+ingress+"/secrets") {
+			a.proxy.onWritten(func(r *http.Request) {
+				if strings.Contains(r.URL.Path, "/namespaces/"+ingress+"/secrets") {
 					writes.Add(1)
 				}
-				return pass
 			})
 			fighting, stop := context.WithTimeout(t.Context(), 4*time.Second)
 			defer stop()
