@@ -17,7 +17,7 @@ const (
 	concurrent = 32
 	// roundsPerSecond bounds how many targets are tried in a second, six handshakes
 	// each: where there are more of them, each is tried less often.
-	roundsPerSecond = 100
+	roundsPerSecond = 50
 )
 
 // Config is what a Prover needs.

@@ -327,7 +327,7 @@ func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 
 func TestEachIsTriedLessOftenWhereThereAreMany(t *testing.T) {
 	prover := New(Config{Period: 15 * time.Second})
-	for targets, want := range map[int]time.Duration{0: 15 * time.Second, 1000: 15 * time.Second, 1500: 15 * time.Second, 20000: 200 * time.Second} {
+	for targets, want := range map[int]time.Duration{0: 15 * time.Second, 750: 15 * time.Second, 1000: 20 * time.Second, 20000: 400 * time.Second} {
 		prover.targets = targets
 		if got := prover.Period(); got != want {
 			t.Errorf("%d targets: every %s, expected %s", targets, got, want)

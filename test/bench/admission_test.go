@@ -51,6 +51,7 @@ func ways() []*way {
 // of the storing, each way in turn. What the API server itself says of the webhook is
 // the mean by the sum and the count of its histogram, which begins at 5 ms.
 func BenchmarkAdmission(b *testing.B) {
+	cluster(b)
 	constantWebhook(b)
 	constantPolicy(b)
 	all := ways()

@@ -43,6 +43,7 @@ var round int
 // waits until each Secret holds a pair that fits. Its floor is to make the same pairs
 // and to create the same Secrets, and nothing else.
 func BenchmarkFleet(b *testing.B) {
+	cluster(b)
 	b.Run("floor=create-secrets", func(b *testing.B) {
 		for b.Loop() {
 			round++

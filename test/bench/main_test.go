@@ -1,15 +1,15 @@
-// Package bench measures what only a whole cluster shows: time, requests and processor
-// time of the agent on a real API server, each beside its floor in the same run. Without
-// -bench nothing is started. docs/performance.md tells the figures and how to get them.
+// Package bench measures what only whole processes show: time, requests and processor
+// time of the agent on a real API server, and what handshakes cost, each beside its floor
+// or another program in the same run. Without -bench nothing is started. docs/performance.md tells the figures and how to get them.
 package bench
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -33,36 +33,37 @@ var (
 	person    client.Client
 )
 
+// begin starts it, once, where a benchmark asks for it.
+var begin func() error
+
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if asked := flag.Lookup("test.bench"); asked == nil || asked.Value.String() == "" {
-		os.Exit(m.Run())
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(runChild(role))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, m)
-	stop()
-	os.Exit(code)
-}
-
-func run(ctx context.Context, m *testing.M) int {
+	begin = sync.OnceValue(func() error { return start(ctx) })
 	klog.SetLogger(logr.Discard())
 	log.SetLogger(logr.Discard())
-	code, err := 1, start(ctx)
-	if err == nil {
-		code = m.Run()
-	}
+	code := m.Run()
 	if installed != nil {
 		installed.Stop()
 	}
 	if stack != nil {
-		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
-			err, code = stopErr, 1
+		if err := stack.Stop(context.WithoutCancel(ctx)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
 		}
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	stop()
+	os.Exit(code)
+}
+
+// cluster starts what the benchmarks with an API server share, if nobody did before.
+func cluster(b *testing.B) {
+	b.Helper()
+	if err := begin(); err != nil {
+		b.Fatal(err)
 	}
-	return code
 }
 
 func start(ctx context.Context) error {

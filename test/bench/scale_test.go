@@ -29,6 +29,7 @@ const foreign = 30_000
 // rising order; 1000,10000 by itself. Callers come first, then Gateways beside them.
 func BenchmarkScale(b *testing.B) {
 	sizes := scale(b)
+	cluster(b)
 	settle(b)
 	b.Run("nothing", restart)
 	others(b)
@@ -93,7 +94,7 @@ func grow(b *testing.B, what string, sizes []int, create func(context.Context, i
 				b.Fatal(err)
 			}
 			settle(b)
-			memory(b, "after-issue-")
+			memory(b, installed.Agents[0].Process.PID(), "after-issue-")
 			restart(b)
 		})
 	}
@@ -128,20 +129,21 @@ func restart(b *testing.B) {
 			b.Fatal(err)
 		}
 		took += settle(b).Sub(begun)
-		work += processorTime(b)
+		work += processorTime(b, agent.PID())
 	}
 	b.ReportMetric(took.Seconds()/float64(b.N), "start-s")
 	b.ReportMetric(work.Seconds()/float64(b.N), "start-cpu-s")
-	memory(b, "")
+	memory(b, agent.PID(), "")
 }
 
 // settle waits until the agent has done next to nothing for three seconds, looking many
 // times a second, and says when that began.
 func settle(b *testing.B) time.Time {
 	b.Helper()
-	last, since := processorTime(b), time.Now()
+	agent := installed.Agents[0].Process
+	last, since := processorTime(b, agent.PID()), time.Now()
 	testenv.Eventually(b, 10*time.Minute, "a quiet agent", func(context.Context) error {
-		now := processorTime(b)
+		now := processorTime(b, agent.PID())
 		if now-last > 10*time.Millisecond { // more than a renewed lease costs
 			since = time.Now()
 		}
@@ -154,10 +156,10 @@ func settle(b *testing.B) time.Time {
 	return since
 }
 
-// processorTime is the agent's, in ticks of 10 ms (proc_pid_stat(5)).
-func processorTime(b *testing.B) time.Duration {
+// processorTime is that of a process, in ticks of 10 ms (proc_pid_stat(5)).
+func processorTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", installed.Agents[0].Process.PID()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -170,11 +172,11 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// memory reports the agent's resident set, what of it are pages of its own, and its peak
+// memory reports the resident set of a process, what of it are pages of its own, and its peak
 // (proc_pid_status(5)).
-func memory(b *testing.B, when string) {
+func memory(b *testing.B, pid int, when string) {
 	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", installed.Agents[0].Process.PID()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func memory(b *testing.B, when string) {
 		_, rest, found := strings.Cut(string(text), name)
 		fields := strings.Fields(rest)
 		if !found || len(fields) == 0 {
-			b.Fatalf("the status of the agent has no %s", name)
+			b.Fatalf("the status of the process has no %s", name)
 		}
 		kibibytes, err := strconv.Atoi(fields[0])
 		if err != nil {
