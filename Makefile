@@ -7,11 +7,15 @@ SHELL := bash
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Their tests hold the product to a time: one stack of servers runs at once.
+TIMED := e2e|faults|proof|rotation|serving
+
 .PHONY: test
 test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
 	go test -race -count=1 -timeout 20m ./api/... ./cmd/... ./internal/... ./pkg/...
-	go test -race -count=1 -timeout 40m -p 1 ./test/... # one stack of servers at a time
+	go test -race -count=1 -timeout 40m -p 2 $$(go list ./test/... | grep -v -E '/test/($(TIMED))$$')
+	go test -race -count=1 -timeout 40m -p 1 $$(go list ./test/... | grep -E '/test/($(TIMED))$$')
 
 .PHONY: bench
 bench: ## Measure everything beside its floor (half an hour; docs/performance.md).
@@ -20,7 +24,12 @@ bench: ## Measure everything beside its floor (half an hour; docs/performance.md
 	go test -run '^$$' -bench Fleet -benchtime 5x -timeout 20m ./test/bench
 	go test -run '^$$' -bench Probe -benchtime 12x -timeout 20m ./test/bench
 	go test -run '^$$' -bench ThousandTargets -benchtime 1x -timeout 20m ./test/bench
+	go test -run '^$$' -bench Emergency -benchtime 1x -timeout 40m ./test/bench
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 40m ./test/bench
+
+.PHONY: rotation-proof
+rotation-proof: ## Replace a CA 100 times under traffic, some 40 minutes; ROTATIONS and HANDSHAKES say how often and how much, SUMS names a file for the sum of all runs.
+	go test -count=1 -timeout 24h -v -run NoCallerIsRefused ./test/rotation -rotations $(or $(ROTATIONS),100) -handshakes $(or $(HANDSHAKES),300000) -sums "$(SUMS)"
 
 .PHONY: generate
 generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/prometheus, config/default.

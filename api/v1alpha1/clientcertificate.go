@@ -181,6 +181,11 @@ type ClientCertificateStatus struct {
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 
+	// previousNotAfter is the end of the certificate before the current one, which a caller with a key of its own uses until it
+	// fetches the current one. With csr only.
+	// +optional
+	PreviousNotAfter *metav1.Time `json:"previousNotAfter,omitempty"`
+
 	// conditions: Ready, SecretAccessDenied, ConflictingWriter.
 	// +optional
 	// +listType=map

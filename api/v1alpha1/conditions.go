@@ -17,6 +17,9 @@ const (
 	// ConditionRotationBlocked is on a CertificateAuthority. True: the change of generation cannot go on; the message names
 	// what holds it up.
 	ConditionRotationBlocked = "RotationBlocked"
+	// ConditionCallersCutOff is on a CertificateAuthority. True: callers hold certificates of a generation that was thrown out,
+	// and are refused until they use the ones that were issued in their place; the message names them.
+	ConditionCallersCutOff = "CallersCutOff"
 	// ConditionRevocationCurrent is on a CertificateAuthority. True: every CA that gateways trust has a fresh CRL there, or
 	// revocation is None.
 	ConditionRevocationCurrent = "RevocationCurrent"
@@ -94,6 +97,14 @@ const (
 	ReasonActivate = "Activate"
 	// ReasonRetire says that the old generation waits for its last certificate to end.
 	ReasonRetire = "Retire"
+	// ReasonReplicaRefuses says that a gateway replica answered a handshake in a way in which the rotation must not go on.
+	ReasonReplicaRefuses = "ReplicaRefuses"
+	// ReasonPaused says that the authority was told to stay in its phase.
+	ReasonPaused = "Paused"
+	// ReasonOutsideWindows says that the next phase is entered when the next of the authority's windows opens.
+	ReasonOutsideWindows = "OutsideWindows"
+	// ReasonCompromised says that a generation's key is in somebody else's hands, so that it was thrown out.
+	ReasonCompromised = "Compromised"
 	// ReasonRotationQueued says that a requested rotation waits for callers who know only the previous root.
 	ReasonRotationQueued = "RotationQueued"
 	// ReasonCallersMustUpdate says that server certificates wait until callersUpdated names the active key.
@@ -114,6 +125,8 @@ const (
 	ReasonIssued = "Issued"
 	// ReasonInvalidCSR says that the request cannot be read, is not signed by its own key, or holds a weak key.
 	ReasonInvalidCSR = "InvalidCSR"
+	// ReasonKeystorePassword says that a key store is asked for, and that its password cannot be read.
+	ReasonKeystorePassword = "KeystorePassword"
 	// ReasonRevoked says that the certificate was revoked and is not issued again.
 	ReasonRevoked = "Revoked"
 )

@@ -75,6 +75,19 @@ func (s RevocationSettings) EffectiveRefreshEvery() time.Duration {
 	return durationOr(s.RefreshEvery, s.EffectiveValidity()/CRLRefreshDivisor)
 }
 
+// EffectiveMinimumOverlap is how long two generations are trusted together at least.
+func (s RotationSettings) EffectiveMinimumOverlap() time.Duration {
+	return durationOr(s.MinimumOverlap, DefaultMinimumOverlap)
+}
+
+// EffectiveProofTimeout is how long an unknown proof holds a rotation up.
+func (s RotationSettings) EffectiveProofTimeout() time.Duration {
+	return durationOr(s.ProofTimeout, DefaultProofTimeout)
+}
+
+// LongestLeaf bounds the life of a certificate that the authority signs: a sixth of a generation's.
+func (s CertificateAuthoritySpec) LongestLeaf() time.Duration { return s.RootLifetime() / LeafDivisor }
+
 func durationOr(d *metav1.Duration, fallback time.Duration) time.Duration {
 	if d == nil {
 		return fallback

@@ -133,6 +133,12 @@ type EndpointAuthority struct {
 	// notAfter of its active generation.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// acceptedGeneration is the newest generation of the authority of which a replica accepted a certificate. The rotation of
+	// the authority waits for the replicas of an endpoint that once accepted the active one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	AcceptedGeneration string `json:"acceptedGeneration,omitempty"`
 }
 
 // ServedCertificate is the server certificate of an endpoint.
@@ -142,11 +148,17 @@ type ServedCertificate struct {
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial"`
 
+	// authorityKeyID is the subject key id of the generation that issued it, in lower-case hexadecimal. Absent if it is provided.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AuthorityKeyID string `json:"authorityKeyID,omitempty"`
+
 	// notAfter of the certificate.
 	// +required
 	NotAfter metav1.Time `json:"notAfter"`
 
-	// renewalTime is when it will be renewed.
+	// renewalTime is when it will be renewed. Of a provided certificate it is when its owner ought to have replaced it: with a
+	// tenth of its life left, ten days at most.
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 }

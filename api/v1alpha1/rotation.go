@@ -89,7 +89,7 @@ type RotationWindow struct {
 }
 
 // GenerationState says what a generation of an authority is used for.
-// +kubebuilder:validation:Enum=Prepared;Trusted;Active;Retiring
+// +kubebuilder:validation:Enum=Prepared;Trusted;Active;Retiring;Withdrawn
 type GenerationState string
 
 // The states of a generation, in the order it passes through them.
@@ -102,6 +102,8 @@ const (
 	GenerationActive GenerationState = "Active"
 	// GenerationRetiring issues nothing any more and is trusted until the last of its certificates has ended.
 	GenerationRetiring GenerationState = "Retiring"
+	// GenerationWithdrawn is trusted no more, and kept until every replica was seen to refuse what it signed.
+	GenerationWithdrawn GenerationState = "Withdrawn"
 )
 
 // AuthorityGeneration is one key of an authority.

@@ -409,6 +409,10 @@ func (in *ClientCertificateStatus) DeepCopyInto(out *ClientCertificateStatus) {
 		in, out := &in.RenewalTime, &out.RenewalTime
 		*out = (*in).DeepCopy()
 	}
+	if in.PreviousNotAfter != nil {
+		in, out := &in.PreviousNotAfter, &out.PreviousNotAfter
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"sallyport.dev/sallyport/internal/budget"
 	"sallyport.dev/sallyport/internal/capability"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/apirule"
@@ -105,19 +106,27 @@ func (p *parts) addProver(mgr manager.Manager) error {
 }
 
 func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Source) error {
-	programmer := &programming.Programmer{Cluster: p.store, Edge: p.edge, Prover: p.prover, Synced: p.synced, Install: p.config.settings, Capabilities: func() mutate.Capabilities {
+	spent := budget.New(p.config.options.IssuedPerMinute)
+	programmer := &programming.Programmer{Cluster: p.store, Edge: p.edge, Prover: p.prover, Budget: spent, Synced: p.synced, Install: p.config.settings, Capabilities: func() mutate.Capabilities {
 		known, _ := capabilities.Capabilities() // read before anything was started, and kept
 		return known
 	}}
 	bell := authority.NewBell()
+	var proofs authority.Proofs
+	if p.prover != nil {
+		proofs = p.prover
+	}
 	recorder, trustDomain := mgr.GetEventRecorder(recorderName), p.config.settings.TrustDomain()
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
-		&authority.Reconciler{Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell},
+		&authority.Reconciler{
+			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
+			Proofs: proofs, LookEvery: max(p.config.options.ProbePeriod, time.Second),
+		},
 		&clientcertificate.Reconciler{
 			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
-			ServiceAccount: types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount},
+			Budget: spent, ServiceAccount: types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount},
 		},
 		&servingcertificate.Reconciler{Cluster: p.store, Lifetimes: p.config.options.Webhook, Dial: probe.ServedLeaf, Clock: p.clock, Recorder: recorder},
 		&policy.Reconciler{Client: mgr.GetClient(), Clock: p.clock},

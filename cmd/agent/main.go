@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // windows have time zones, and images none
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"

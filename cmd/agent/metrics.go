@@ -43,7 +43,7 @@ func addMetrics(ctx context.Context, mgr manager.Manager, config Config, counter
 		}
 	}
 	if prover != nil {
-		sources.Proofs = func() []metrics.Proof { return proofs(prover.Snapshot()) }
+		sources.Proofs = prover.Snapshot
 	}
 	told, err := metrics.New(metrics.Config{
 		Build: startup.ReadBuild(), Leads: func() bool { return leads(mgr) }, Counters: counters, Sources: sources,
@@ -117,12 +117,4 @@ func leads(mgr manager.Manager) bool {
 	default:
 		return false
 	}
-}
-
-func proofs(results []proving.Result) []metrics.Proof {
-	proofs := make([]metrics.Proof, len(results))
-	for i, r := range results {
-		proofs[i] = metrics.Proof(r)
-	}
-	return proofs
 }

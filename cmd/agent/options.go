@@ -40,6 +40,8 @@ type Options struct {
 	ProbePeriod time.Duration
 	// ProbeLocal lets handshakes be tried with loopback and link-local addresses.
 	ProbeLocal bool
+	// IssuedPerMinute bounds the certificates that replace good ones; 0 for no limit.
+	IssuedPerMinute int
 	// Webhook is how long the webhook's CA and certificate live.
 	Webhook servingcertificate.Lifetimes
 }
@@ -58,6 +60,7 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.RetryPeriod, "leader-election-retry-period", 2*time.Second, "`time` between two tries at the lease")
 	flags.DurationVar(&o.ProbePeriod, "probe-period", 15*time.Second, "`time` between two rounds of handshakes with each host of each gateway replica, one second at least; 0 tries none, and nothing is proven")
 	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with loopback and link-local addresses and the API server's as well; for stacks on one machine")
+	flags.IntVar(&o.IssuedPerMinute, "replacements-per-minute", 600, "`certificates` that are issued in a minute at most where the ones before are good still; 0 for no limit")
 	o.Webhook = servingcertificate.DefaultLifetimes()
 	flags.DurationVar(&o.Webhook.CA, "webhook-ca-lifetime", o.Webhook.CA, "`time` a CA of the webhook's certificate lives; it is replaced at half of it")
 	flags.DurationVar(&o.Webhook.Leaf, "webhook-certificate-lifetime", o.Webhook.Leaf, "`time` the webhook's certificate lives; at least several times what the kubelet takes to refresh a volume (two minutes)")
@@ -105,6 +108,9 @@ func (o Options) config() (Config, error) {
 	}
 	if o.ProbePeriod != 0 && o.ProbePeriod < time.Second {
 		errs = append(errs, fmt.Errorf("--probe-period is %s: it has to be one second at least, or 0 for no handshakes", o.ProbePeriod))
+	}
+	if o.IssuedPerMinute < 0 {
+		errs = append(errs, fmt.Errorf("--replacements-per-minute is %d: it has to be 1 at least, or 0 for no limit", o.IssuedPerMinute))
 	}
 	errs = append(errs, o.Webhook.Check(), startup.CheckAddress("--metrics-address", o.MetricsAddress))
 	var err error

@@ -19,6 +19,8 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"sallyport.dev/sallyport/internal/startup"
 )
 
 func main() {
@@ -55,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	log := logr.FromSlogHandler(handler)
 	klog.SetLogger(log)
 	ctrl.SetLogger(log)
-	log.Info("starting", "namespace", options.Namespace, "version", build().Version, "ingresses", len(config.settings.Ingresses()))
+	log.Info("starting", "namespace", options.Namespace, "version", startup.ReadBuild().Version, "ingresses", len(config.settings.Ingresses()))
 	w, err := newWebhook(ctx, config, clock.RealClock{}, handler)
 	if err == nil {
 		err = w.serve(ctx)

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/internal/admission"
 	"sallyport.dev/sallyport/internal/listener"
 	"sallyport.dev/sallyport/internal/reload"
+	"sallyport.dev/sallyport/internal/startup"
 	"sallyport.dev/sallyport/pkg/mutate"
 )
 
@@ -61,7 +62,7 @@ func newWebhook(ctx context.Context, config Config, c clock.WithTicker, handler 
 }
 
 func (w *webhook) endpoint(registry *prometheus.Registry) (*admission.Endpoint, error) {
-	facts := admission.Facts{Build: build(), NotAfter: w.pair.NotAfter, Reloads: w.reloads}
+	facts := admission.Facts{Build: startup.ReadBuild(), NotAfter: w.pair.NotAfter, Reloads: w.reloads}
 	own := []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

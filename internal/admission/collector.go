@@ -4,18 +4,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// Build says what is running.
-type Build struct {
-	// Version of the module, Revision of its source, and GoVersion it was built with.
-	Version, Revision, GoVersion string
-}
+	"sallyport.dev/sallyport/internal/startup"
+)
 
 // Facts are what a Collector reads at scrape time.
 type Facts struct {
 	// Build is constant.
-	Build Build
+	Build startup.Build
 	// NotAfter is when the serving certificate ends; false while none is served.
 	NotAfter func() (time.Time, bool)
 	// Reloads counts how often the serving pair was taken and refused.

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"net/http/httptest"
+
+	"sallyport.dev/sallyport/internal/startup"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -20,7 +22,7 @@ var update = flag.Bool("update", false, "write golden files")
 func TestMetricsAreThereFromTheFirstScrape(t *testing.T) {
 	_, registry := newTestEndpoint(t)
 	err := registry.Register(NewCollector(Facts{
-		Build:    Build{Version: "v1.2.3", Revision: "abc", GoVersion: "go1.26.0"},
+		Build:    startup.Build{Version: "v1.2.3", Revision: "abc", GoVersion: "go1.26.0"},
 		NotAfter: func() (time.Time, bool) { return start, true },
 		Reloads:  func() (uint64, uint64) { return 3, 1 },
 	}))

@@ -26,6 +26,8 @@ type EdgeSecrets struct {
 	Server, CA types.NamespacedName
 	// Owner is the Gateway.
 	Owner intent.Owner
+	// Provided is whether the server's is somebody else's: it is read, and never written.
+	Provided bool
 }
 
 // StoredEdge is what is stored of EdgeSecrets. A zero Pair is a missing or an
@@ -47,10 +49,13 @@ func (s StoredEdge) Versions() string {
 func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
 	var stored StoredEdge
 	var err error
-	if stored.server, err = c.Secret(ctx, s.Server); err != nil {
+	if stored.ca, err = c.Secret(ctx, s.CA); err != nil {
 		return StoredEdge{}, err
 	}
-	if stored.ca, err = c.Secret(ctx, s.CA); err != nil {
+	if s.Provided {
+		return c.provided(ctx, s, stored)
+	}
+	if stored.server, err = c.Secret(ctx, s.Server); err != nil {
 		return StoredEdge{}, err
 	}
 	if stored.server == nil {
@@ -60,6 +65,22 @@ func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
 		return stored, nil // another's key is not ours to serve
 	}
 	stored.Pair, stored.Unreadable = pki.ParsePair(stored.server.Data[corev1.TLSCertKey], stored.server.Data[corev1.TLSPrivateKeyKey])
+	return stored, nil
+}
+
+// provided reads a server's pair that is somebody else's, which no cache shows. Istio takes cert and
+// key before tls.crt and tls.key (istio/istio:pilot/pkg/credentials/kube/secrets.go).
+func (c *Cluster) provided(ctx context.Context, s EdgeSecrets, stored StoredEdge) (StoredEdge, error) {
+	var err error
+	if stored.server, err = c.LiveSecret(ctx, s.Server); err != nil || stored.server == nil {
+		return stored, err
+	}
+	data := stored.server.Data
+	certificate, key := data["cert"], data["key"]
+	if len(certificate) == 0 || len(key) == 0 {
+		certificate, key = data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]
+	}
+	stored.Pair, stored.Unreadable = pki.ParsePair(certificate, key)
 	return stored, nil
 }
 
@@ -90,19 +111,21 @@ func (o EdgeOutcome) Foreign(s EdgeSecrets) (types.NamespacedName, bool) {
 // and CRLs change in one write. If one of the two names is taken by somebody else's
 // Secret, neither is written: with one of them ours and the other not, Istio would
 // trust what somebody else wrote. What somebody else keeps changing is put right once a
-// minute at most.
+// minute at most. A provided server Secret is left to its owner.
 func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, trusted pki.Bundle, stored StoredEdge, now time.Time) (EdgeOutcome, error) {
 	data := map[string][]byte{caKey: trusted.CertificatesPEM()}
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
 	}
-	if taken, err := c.foreign(ctx, s.Server, s.Owner, stored.server); err != nil || taken {
-		return EdgeOutcome{Server: Foreign}, err
+	if !s.Provided {
+		if taken, err := c.foreign(ctx, s.Server, s.Owner, stored.server); err != nil || taken {
+			return EdgeOutcome{Server: Foreign}, err
+		}
 	}
 	var outcome EdgeOutcome
 	var err error
 	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data}
-	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign {
+	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign || s.Provided {
 		return outcome, err
 	}
 	server := WantedSecret{

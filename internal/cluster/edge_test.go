@@ -25,7 +25,7 @@ func material(t *testing.T) (pki.Pair, pki.Bundle) {
 		t.Fatal(err)
 	}
 	active, _ := ledger.Active()
-	pair, err := rotate.MaterializeServer(active.Authority, bundle, hosts, rotate.LeafSettings{Lifetime: time.Hour, Algorithm: pki.ECDSAP256}, start)
+	pair, err := rotate.MaterializeServer(rotate.SignerOf(active.Authority), bundle, hosts, rotate.LeafSettings{Lifetime: time.Hour, Algorithm: pki.ECDSAP256}, start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -25,15 +26,27 @@ type AuthorityRecord struct {
 	Name string
 	// Owner is the CertificateAuthority.
 	Owner intent.Owner
+	// told is the newest generation that the authority's status tells of; empty if it tells of
+	// none. Taken is what a person takes it for, if the ledger is behind that.
+	told, taken string
 }
 
+// AcceptState is the annotation on a CertificateAuthority with which a person takes a ledger as
+// it is that is older than what was told of it: `<newest in the ledger>/<newest told>`.
+const AcceptState = intent.Prefix + "accept-state"
+
 // Record returns where the ledger of an authority is kept.
-func (c *Cluster) Record(ctx context.Context, authority client.Object) (AuthorityRecord, error) {
+func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAuthority) (AuthorityRecord, error) {
 	uid, err := c.NamespaceUID(ctx, authority.GetNamespace())
 	if err != nil {
 		return AuthorityRecord{}, err
 	}
+	told := ""
+	if known := authority.Status.Generations; len(known) > 0 {
+		told = known[len(known)-1].ID
+	}
 	return AuthorityRecord{
+		told: told, taken: authority.Annotations[AcceptState],
 		Name: LedgerName(uid, authority.GetName()),
 		Owner: intent.Owner{
 			Kind: "CertificateAuthority", Namespace: authority.GetNamespace(), Name: authority.GetName(), UID: string(authority.GetUID()),
@@ -58,24 +71,42 @@ var ErrLedgerUnreadable = errors.New("the ledger cannot be read")
 // ErrLedgerForeign says that the Secret under a ledger's name is not the agent's.
 var ErrLedgerForeign = errors.New("the Secret is not the agent's own")
 
-// Ledger reads the ledger of an authority. One that is there and cannot be read is
-// an error and never taken for an absent one.
+// ErrLedgerRegressed says that a ledger is older than what was told of it: somebody restored it.
+// What was issued since is not in it, and callers may trust a generation that it does not know.
+var ErrLedgerRegressed = errors.New("the ledger is older than what was told of it")
+
+// Ledger reads the ledger of an authority. One that is there and cannot be read, or that is
+// older than one that was read before, is an error and never taken for an absent one.
 func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLedger, error) {
 	key := types.NamespacedName{Namespace: c.namespace, Name: record.Name}
 	secret, err := c.Secret(ctx, key)
-	if err == nil && secret == nil {
-		// The cache may be behind, or the label was stripped: neither makes a new CA.
-		secret, err = c.LiveSecret(ctx, key)
-	}
-	if err != nil || secret == nil {
+	if err != nil {
 		return StoredLedger{}, err
 	}
+	if secret != nil {
+		stored, err := c.stored(key, record, secret)
+		if !errors.Is(err, ErrLedgerRegressed) {
+			return stored, err
+		}
+	}
+	// The cache may be behind, or the label was stripped: neither makes a new CA.
+	if secret, err = c.LiveSecret(ctx, key); err != nil || secret == nil {
+		return StoredLedger{}, err
+	}
+	return c.stored(key, record, secret)
+}
+
+// stored is what a Secret holds that has to be the ledger of an authority.
+func (c *Cluster) stored(key types.NamespacedName, record AuthorityRecord, secret *corev1.Secret) (StoredLedger, error) {
 	if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
 		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
 	}
 	ledger, err := c.decode(secret)
 	if err != nil {
 		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %w", key, ErrLedgerUnreadable, err)
+	}
+	if newest := ledger.Newest(); rotate.Earlier(newest, record.told) && record.taken != newest+"/"+record.told {
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: its newest generation is %s, and there was a %s", key, ErrLedgerRegressed, newest, record.told)
 	}
 	return StoredLedger{Ledger: ledger, secret: secret}, nil
 }

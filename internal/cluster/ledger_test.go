@@ -29,7 +29,7 @@ func authoritySettings() rotate.AuthoritySettings {
 func ledgerOf(t *testing.T) rotate.Ledger {
 	t.Helper()
 	s := authoritySettings()
-	ledger, err := rotate.MaterializeAuthority(rotate.Ledger{}, rotate.PlanAuthority(rotate.Ledger{}, s, start), s, start)
+	ledger, err := rotate.MaterializeAuthority(rotate.Ledger{}, rotate.PlanAuthority(rotate.Ledger{}, s, rotate.Evidence{}, start), s, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestWriteLedgerLosesARace(t *testing.T) {
 	before := f.writeLedger(t, r)
 	s := authoritySettings()
 	later := start.Add(700 * time.Hour)
-	after, err := rotate.MaterializeAuthority(before.Ledger, rotate.PlanAuthority(before.Ledger, s, later), s, later)
+	after, err := rotate.MaterializeAuthority(before.Ledger, rotate.PlanAuthority(before.Ledger, s, rotate.Evidence{}, later), s, later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,5 +244,30 @@ func TestLedgerName(t *testing.T) {
 	one, two := LedgerName("uid-1", "default"), LedgerName("uid-2", "default")
 	if one == two || one == LedgerName("uid-1", "other") || len(one) != len("ledger-")+20 {
 		t.Errorf("names are %q and %q: a namespace made again must not get the CA of the one before", one, two)
+	}
+}
+
+// A ledger from an old backup would sign again with a generation that was given up, and would not
+// know those that callers trust. Nobody uses it until a person says so.
+func TestALedgerThatWasRestoredIsNotTakenForTheNewest(t *testing.T) {
+	f := newFixture(t)
+	r := record("ledger-restored")
+	f.writeLedger(t, r)
+	for name, test := range map[string]struct {
+		told, taken string
+		refused     bool
+	}{
+		"nothing was told of it":                      {"", "", false},
+		"it is as it was told":                        {"g1", "", false},
+		"there was a newer generation":                {"g2", "", true},
+		"a person takes it for what it is":            {"g2", "g1/g2", false},
+		"a person took another one for what it was":   {"g3", "g1/g2", true},
+		"a person took a newer one than is there now": {"g3", "g2/g3", true},
+	} {
+		r.told, r.taken = test.told, test.taken
+		stored, err := f.Ledger(t.Context(), r)
+		if refused := errors.Is(err, ErrLedgerRegressed); refused != test.refused || !refused && (err != nil || !stored.Exists()) {
+			t.Errorf("%s: found %v", name, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,10 @@ import (
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
+
+// CallerID is under whom a certificate is recorded: a namespace that is deleted and made
+// again is another one.
+func CallerID(namespace types.UID, name string) string { return string(namespace) + "/" + name }
 
 // RevokeCaller writes down that every certificate of a caller that has not ended is
 // revoked, and returns how many were not before. It survives whatever becomes of the
@@ -46,9 +51,31 @@ func (c *Cluster) RevokeCaller(ctx context.Context, record AuthorityRecord, call
 	return revoked, nil
 }
 
-// Revoked are the records of an authority's revoked certificates. They come from the cache,
-// and from what was written here where that is newer.
-func (c *Cluster) Revoked(ctx context.Context, record AuthorityRecord) ([]rotate.IssuedSerial, error) {
+// Issued sums up what an authority issued to callers. It comes from the cache, and from what was
+// written here where that is newer.
+func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToCallers, error) {
+	shards, err := c.shardsOf(ctx, record)
+	if err != nil {
+		return IssuedToCallers{}, err
+	}
+	issued := IssuedToCallers{End: map[string]time.Time{}}
+	for _, secret := range shards {
+		of, err := c.issuedIn(secret, record)
+		if err != nil {
+			return IssuedToCallers{}, err
+		}
+		issued.Revoked = append(issued.Revoked, of.Revoked...)
+		for generation, end := range of.End {
+			if end.After(issued.End[generation]) {
+				issued.End[generation] = end
+			}
+		}
+	}
+	return issued, nil
+}
+
+// shardsOf are the shards of an authority's record, the newest version of each that is known.
+func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) (map[types.NamespacedName]*corev1.Secret, error) {
 	var list corev1.SecretList
 	if err := c.client.List(ctx, &list, inNamespace(c.namespace), ownedBy(record.Owner), client.MatchingLabels{intent.KeyLedger: ledgerSerials}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the serials of %s: %w", record.Owner, err)
@@ -62,38 +89,61 @@ func (c *Cluster) Revoked(ctx context.Context, record AuthorityRecord) ([]rotate
 			shards[key] = written
 		}
 	}
-	var revoked []rotate.IssuedSerial
+	return shards, nil
+}
+
+// IssuedToCallers is what the record of an authority says in sum.
+type IssuedToCallers struct {
+	// Revoked are the records of what is revoked.
+	Revoked []rotate.IssuedSerial
+	// End is when the last certificate ends that is not revoked, by the id of the generation
+	// that signed it.
+	End map[string]time.Time
+}
+
+// CallersOf are the callers with certificates of one of the generations that have not ended and
+// were not revoked.
+func (c *Cluster) CallersOf(ctx context.Context, record AuthorityRecord, now time.Time, generations ...string) (map[string]bool, error) {
+	shards, err := c.shardsOf(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	callers := map[string]bool{}
 	for _, secret := range shards {
-		of, err := c.revokedIn(secret, record)
+		shard, err := c.parseShard(secret, record)
 		if err != nil {
 			return nil, err
 		}
-		revoked = append(revoked, of...)
+		for _, issued := range shard.Issued() {
+			if issued.Revoked.IsZero() && issued.NotAfter.After(now) && slices.Contains(generations, issued.Generation) {
+				callers[issued.Caller] = true
+			}
+		}
 	}
-	return revoked, nil
+	return callers, nil
 }
 
-// decodedShard is what a shard of one version says of revoked certificates.
+// decodedShard is what a shard of one version says in sum.
 type decodedShard struct {
 	uid     types.UID
 	version string
-	revoked []rotate.IssuedSerial
+	issued  IssuedToCallers
 }
 
-// revokedIn reads a shard once for each version of it.
-func (c *Cluster) revokedIn(secret *corev1.Secret, record AuthorityRecord) ([]rotate.IssuedSerial, error) {
+// issuedIn reads a shard once for each version of it.
+func (c *Cluster) issuedIn(secret *corev1.Secret, record AuthorityRecord) (IssuedToCallers, error) {
 	if last, ok := c.shards.Load(secret.Name); ok {
 		if known, is := last.(decodedShard); is && known.uid == secret.UID && known.version == secret.ResourceVersion {
-			return known.revoked, nil
+			return known.issued, nil
 		}
 	}
 	shard, err := c.parseShard(secret, record)
 	if err != nil {
-		return nil, err
+		return IssuedToCallers{}, err
 	}
-	revoked := shard.Revoked()
-	c.shards.Store(secret.Name, decodedShard{uid: secret.UID, version: secret.ResourceVersion, revoked: revoked})
-	return revoked, nil
+	issued := IssuedToCallers{Revoked: shard.Revoked(), End: shard.Ends()}
+	c.shards.Store(secret.Name, decodedShard{uid: secret.UID, version: secret.ResourceVersion, issued: issued})
+	return issued, nil
 }
 
 // parseShard reads a shard that has to be the authority's.

@@ -40,12 +40,12 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 	}
 	check := func(of *Cluster) {
 		t.Helper()
-		revoked, err := of.Revoked(t.Context(), r)
+		revoked, err := of.Issued(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]rotate.Revocation{}
-		for _, record := range revoked {
+		for _, record := range revoked.Revoked {
 			got[record.Serial.String()] = record.Revoked
 		}
 		want := map[string]rotate.Revocation{issuedTo(t, "", 0).Serial.String(): revocation, issuedTo(t, "", 2).Serial.String(): revocation}
@@ -59,8 +59,8 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 		t.Errorf("%d were revoked again, error %v", n, err)
 	}
 	check(f.Cluster)
-	if revoked, err := f.Revoked(t.Context(), other); len(revoked) != 0 || err != nil {
-		t.Errorf("%d of another authority are revoked, error %v", len(revoked), err)
+	if revoked, err := f.Issued(t.Context(), other); len(revoked.Revoked) != 0 || err != nil {
+		t.Errorf("%d of another authority are revoked, error %v", len(revoked.Revoked), err)
 	}
 	if n, err := f.RevokeCaller(t.Context(), record("ledger-none"), "ns/billing", revocation, start); n != 0 || err != nil {
 		t.Errorf("an authority that issued nothing: %d, error %v", n, err)

@@ -30,7 +30,7 @@ const (
 	// Foreign says that the stored object is not ours, and was left alone.
 	Foreign Outcome = "Foreign"
 	// Held says that somebody else keeps changing the stored object, and that it was
-	// left as it is for now.
+	// left as it is until it is its turn again.
 	Held Outcome = "Held"
 )
 

@@ -23,8 +23,11 @@ type Issuer struct {
 	Object *v1alpha1.CertificateAuthority
 	// Record is where its ledger is.
 	Record cluster.AuthorityRecord
-	// Active is the generation that issues.
-	Active rotate.Generation
+	// Signer is the generation that issues, and what goes with it.
+	Signer rotate.Signer
+	// Next is the generation that is about to issue, Withdrawn the one that is not to be accepted
+	// any more; zero if there is none.
+	Next, Withdrawn rotate.Generation
 	// Bundle is what gateways trust.
 	Bundle pki.Bundle
 }
@@ -102,7 +105,10 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 	} else if err != nil {
 		return Issuer{}, err
 	}
-	active, ok := stored.Ledger.Active()
+	signer, ok, err := stored.Ledger.Signer(now)
+	if err != nil {
+		return Issuer{Object: authority}, err
+	}
 	if !ok {
 		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
 	}
@@ -110,7 +116,10 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 	if err != nil {
 		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
 	}
-	return Issuer{Object: authority, Record: record, Active: active, Bundle: bundle}, nil
+	found := Issuer{Object: authority, Record: record, Signer: signer, Bundle: bundle}
+	found.Next, _ = stored.Ledger.Next()
+	found.Withdrawn, _ = stored.Ledger.Withdrawn()
+	return found, nil
 }
 
 // LedgerProblem is the Problem behind an error of reading a ledger, nil if it is an
@@ -119,6 +128,8 @@ func LedgerProblem(err error) *Problem {
 	switch {
 	case errors.Is(err, rotate.ErrKeyMissing):
 		return lasting(v1alpha1.ReasonKeyMissing, "%s. It is never made anew silently, because callers trust the old one: restore the Secret from your backup", err)
+	case errors.Is(err, cluster.ErrLedgerRegressed):
+		return lasting(v1alpha1.ReasonStateRegressed, "%s. Nothing is issued: restore the newest backup, or take it as it is with the annotation %s: <newest in the ledger>/<newest told> on the CertificateAuthority; callers of what is missing are then refused", err, cluster.AcceptState)
 	case errors.Is(err, cluster.ErrLedgerUnreadable), errors.Is(err, cluster.ErrLedgerForeign):
 		return lasting(v1alpha1.ReasonLedgerUnreadable, "%s. It is never made anew silently, because callers trust what it holds: restore the Secret from your backup", err)
 	}

@@ -21,11 +21,6 @@ func Unsupported(spec v1alpha1.CertificateAuthoritySpec) string {
 	}{
 		{"spec.source.type: " + string(spec.Source.Type), spec.Source.Type != v1alpha1.SourceSelfSigned},
 		{"spec.trustedCertificates", len(spec.TrustedCertificates) > 0},
-		{"spec.rotation.paused", spec.Rotation.Paused},
-		{"spec.rotation.windows", len(spec.Rotation.Windows) > 0},
-		{"spec.rotation.rotateAfter", spec.Rotation.RotateAfter != nil},
-		{"spec.rotation.compromised", len(spec.Rotation.Compromised) > 0},
-		{"spec.rotation.callersUpdated", spec.Rotation.CallersUpdated != ""},
 	}
 	for _, a := range asked {
 		if a.set {
@@ -51,7 +46,20 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 	if len(serials) > 0 && spec.RevocationMode() != v1alpha1.RevocationCRL {
 		return rotate.AuthoritySettings{}, errors.New("spec.revocation.serials: gateways heed no revocation of an authority with spec.revocation.mode None: ask for CRL")
 	}
+	rotation := rotate.RotationSettings{
+		Paused:         spec.Rotation.Paused,
+		MinimumOverlap: spec.Rotation.EffectiveMinimumOverlap(),
+		Proof:          spec.Rotation.Proof != v1alpha1.ProofTime,
+		ProofTimeout:   spec.Rotation.EffectiveProofTimeout(),
+		Compromised:    spec.Rotation.Compromised,
+		CallersUpdated: spec.Rotation.CallersUpdated,
+	}
+	if after := spec.Rotation.RotateAfter; after != nil {
+		rotation.RotateAfter = after.Time
+	}
 	return rotate.AuthoritySettings{
+		Rotation:      rotation,
+		LongestLeaf:   spec.LongestLeaf(),
 		Revocations:   rotate.Revocations{Further: serials},
 		Name:          authority.Namespace + "/" + authority.Name,
 		RootLifetime:  spec.RootLifetime(),
@@ -66,7 +74,7 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 // CheckLifetime says why a certificate may not live that long, empty if it may: a
 // sixth of the authority's life at most.
 func CheckLifetime(spec v1alpha1.CertificateAuthoritySpec, lifetime time.Duration) string {
-	longest := spec.RootLifetime() / v1alpha1.LeafDivisor
+	longest := spec.LongestLeaf()
 	if lifetime <= longest {
 		return ""
 	}

@@ -9,6 +9,10 @@ import (
 
 const workloadLimit = 30 * time.Second
 
+// idleLimit is how long go-httpbin keeps a connection open on which nothing is asked: longer than
+// Envoy, which keeps it for an hour, so that no call is sent into one that is just being closed.
+const idleLimit = 24 * time.Hour
+
 // Httpbin makes go-httpbin answer behind a Service: a VirtualService may name
 // <name>.<namespace>.svc.cluster.local and the port as a destination. The namespace has
 // to exist. The first call starts the program; all Services share it.
@@ -39,7 +43,7 @@ func (s *Stack) startHttpbin(ctx context.Context) (port int, err error) {
 	}
 	process, err := s.run(Command{
 		Name: nameHttpbin, Binary: s.binaries.Httpbin,
-		Args: []string{"-host", "127.0.0.1", "-port", strconv.Itoa(port)},
+		Args: []string{"-host", "127.0.0.1", "-port", strconv.Itoa(port), "-srv-read-timeout", idleLimit.String()},
 	})
 	if err != nil {
 		return 0, err

@@ -61,7 +61,7 @@ func issuable() map[Issuable][]rotate.Reason {
 	return map[Issuable][]rotate.Reason{
 		Server: rotate.Reasons(),
 		Client: rotate.Reasons(),
-		CA:     {rotate.ReasonMissing},
+		CA:     {rotate.ReasonMissing, rotate.ReasonDue, rotate.ReasonRequested, rotate.ReasonCompromised},
 		CRL:    {rotate.ReasonMissing, rotate.ReasonRevocation, rotate.ReasonLifetime, rotate.ReasonDue},
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/internal/startup"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -42,7 +43,7 @@ func (l ledgers) CachedLedger(_ context.Context, a *v1alpha1.CertificateAuthorit
 type world struct {
 	endpoints, clients, authorities store
 	ledgers                         ledgers
-	proofs                          []Proof
+	proofs                          []proving.Result
 	limit                           int
 	follower                        bool
 	libraries                       prometheus.Gatherer
@@ -57,7 +58,7 @@ func (w *world) metrics(tb testing.TB, counters *Counters) *Metrics {
 		Build:     startup.Build{Version: "v1", Revision: "abc", GoVersion: "go1"},
 		Leads:     func() bool { return !w.follower },
 		Counters:  counters,
-		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Ledgers: w.ledgers, Proofs: func() []Proof { return w.proofs }},
+		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Ledgers: w.ledgers, Proofs: func() []proving.Result { return w.proofs }},
 		Libraries: w.libraries, Clock: testclock.NewFakePassiveClock(noon), Limit: w.limit,
 	})
 	if err != nil {
@@ -75,7 +76,7 @@ func ledger(tb testing.TB) rotate.Ledger {
 		Name: "shop/default", RootLifetime: 87600 * time.Hour, RootAlgorithm: pki.ECDSAP256,
 		Revocation: true, CRLValidity: 720 * time.Hour, CRLRefresh: 120 * time.Hour, ProbeIdentity: "spiffe://example.com/sallyport/probe",
 	}
-	l, err := rotate.MaterializeAuthority(rotate.Ledger{}, rotate.PlanAuthority(rotate.Ledger{}, s, noon), s, noon)
+	l, err := rotate.MaterializeAuthority(rotate.Ledger{}, rotate.PlanAuthority(rotate.Ledger{}, s, rotate.Evidence{}, noon), s, noon)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -119,8 +120,8 @@ func condition(name string, status metav1.ConditionStatus, reason string) metav1
 }
 
 // proof is of a replica that met everything.
-func proof(namespace, name, replica string, change ...func(*Proof)) Proof {
-	p := Proof{Endpoint: types.NamespacedName{Namespace: namespace, Name: name}, Replica: replica, Tried: true, Reachable: true, Findings: map[probe.Expectation]probe.Finding{}}
+func proof(namespace, name, replica string, change ...func(*proving.Result)) proving.Result {
+	p := proving.Result{Endpoint: types.NamespacedName{Namespace: namespace, Name: name}, Replica: replica, Tried: true, Reachable: true, Findings: map[probe.Expectation]probe.Finding{}}
 	for _, e := range probe.Expectations() {
 		p.Findings[e] = probe.Finding{Verdict: probe.Met}
 	}
@@ -165,7 +166,7 @@ func everything(tb testing.TB) *world {
 		clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
 			c.Status.Conditions[0].Status = metav1.ConditionFalse
 		})},
-		proofs: []Proof{proof("shop", "gateway-edge", "istio-system/a", func(p *Proof) {
+		proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a", func(p *proving.Result) {
 			p.Findings[probe.AnonymousRefused] = probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}
 		})},
 	}

@@ -19,6 +19,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -97,6 +98,16 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`object_problem{kind="ClientCertificate",namespace="shop",name="billing",condition="Ready",reason="SecretAccessDenied"} 1`,
 			`object_problem{kind="ClientCertificate",namespace="shop",name="billing",condition="SecretAccessDenied",reason="SecretAccessDenied"} 1`,
 		}},
+		"a caller with a key of its own whose certificate was replaced": {world{clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
+			c.Status.PreviousNotAfter = at(time.Hour)
+		}), client("shop", "late", func(c *v1alpha1.ClientCertificate) {
+			c.Status.NotAfter, c.Status.RenewalTime, c.Status.PreviousNotAfter = at(time.Hour), nil, at(-time.Hour)
+		})}}, []string{
+			`certificate_not_after_timestamp_seconds{kind="Client",namespace="shop",name="billing",authority="shop/default"} 1780142400`,
+			`certificate_not_after_timestamp_seconds{kind="Client",namespace="shop",name="late",authority="shop/default"} 1772370000`,
+			`certificate_previous_not_after_timestamp_seconds{kind="Client",namespace="shop",name="billing",authority="shop/default"} 1772370000`,
+			`certificate_renewal_timestamp_seconds{kind="Client",namespace="shop",name="billing",authority="shop/default"} 1777550400`,
+		}},
 		"a caller that was revoked": {world{clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
 			c.Spec.Revocation = &v1alpha1.ClientRevocation{Reason: v1alpha1.RevokedKeyCompromise}
 			c.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRevoked)}
@@ -123,14 +134,22 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`object_problem{kind="MutualTLSEndpoint",namespace="shop",name="gateway-edge",condition="Released",reason="StillNamed"} 1`,
 		}},
 		"an authority": {world{authorities: store{authority("shop", "default")}, ledgers: ledgers{"shop/default": ledger(t)}}, []string{
+			`authority_rotation_blocked{namespace="shop",name="default"} 0`,
+			`authority_rotation_phase{namespace="shop",name="default",phase="Stable"} 1`,
 			`certificate_not_after_timestamp_seconds{kind="CA",namespace="shop",name="default",authority="shop/default"} 2087726400`,
+			`certificate_renewal_timestamp_seconds{kind="CA",namespace="shop",name="default",authority="shop/default"} 2035166400`,
 			`crl_entries{namespace="shop",name="default",generation="g1"} 1`,
 			`crl_next_update_timestamp_seconds{namespace="shop",name="default",generation="g1"} 1774958400`,
 			`crl_refresh_timestamp_seconds{namespace="shop",name="default",generation="g1"} 1772798400`,
 		}},
-		"an authority without revocation": {world{authorities: store{authority("shop", "default", func(a *v1alpha1.CertificateAuthority) {
+		"an authority without revocation whose rotation is held up": {world{authorities: store{authority("shop", "default", func(a *v1alpha1.CertificateAuthority) {
 			a.Spec.Revocation.Mode, a.Status.NotAfter = v1alpha1.RevocationNone, nil
-		})}, ledgers: ledgers{"shop/default": ledger(t)}}, nil},
+			a.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionRotationBlocked, metav1.ConditionTrue, v1alpha1.ReasonReplicaRefuses)}
+		})}, ledgers: ledgers{"shop/default": ledger(t)}}, []string{
+			`authority_rotation_blocked{namespace="shop",name="default"} 1`,
+			`authority_rotation_phase{namespace="shop",name="default",phase="Stable"} 1`,
+			`object_problem{kind="CertificateAuthority",namespace="shop",name="default",condition="RotationBlocked",reason="ReplicaRefuses"} 1`,
+		}},
 		"an authority whose ledger cannot be read": {world{authorities: store{authority("shop", "unreadable", func(a *v1alpha1.CertificateAuthority) {
 			a.Status.Conditions = []metav1.Condition{
 				condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerUnreadable),
@@ -155,35 +174,35 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 }
 
 func TestWhatHandshakesShowedIsTold(t *testing.T) {
-	only := func(e probe.Expectation, f probe.Finding) func(*Proof) {
-		return func(p *Proof) { p.Findings = map[probe.Expectation]probe.Finding{e: f} }
+	only := func(e probe.Expectation, f probe.Finding) func(*proving.Result) {
+		return func(p *proving.Result) { p.Findings = map[probe.Expectation]probe.Finding{e: f} }
 	}
 	shop := store{endpoint("shop", "gateway-edge", func(e *v1alpha1.MutualTLSEndpoint) { e.Status = v1alpha1.MutualTLSEndpointStatus{} })}
 	tests := map[string]struct {
 		endpoints store
-		proofs    []Proof
+		proofs    []proving.Result
 		want      []string
 	}{
-		"met": {shop, []Proof{proof("shop", "gateway-edge", "istio-system/a", only(probe.AnonymousRefused, probe.Finding{Verdict: probe.Met}))}, []string{
+		"met": {shop, []proving.Result{proof("shop", "gateway-edge", "istio-system/a", only(probe.AnonymousRefused, probe.Finding{Verdict: probe.Met}))}, []string{
 			`probe_replica_reachable{namespace="shop",name="gateway-edge",replica="istio-system/a"} 1`,
 			`probe_result{namespace="shop",name="gateway-edge",replica="istio-system/a",expectation="AnonymousRefused"} 1`,
 		}},
-		"failed": {shop, []Proof{proof("shop", "gateway-edge", "istio-system/a", only(probe.AnonymousRefused, probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}))}, []string{
+		"failed": {shop, []proving.Result{proof("shop", "gateway-edge", "istio-system/a", only(probe.AnonymousRefused, probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}))}, []string{
 			`probe_finding{namespace="shop",name="gateway-edge",replica="istio-system/a",expectation="AnonymousRefused",reason="Accepted"} 1`,
 			`probe_replica_reachable{namespace="shop",name="gateway-edge",replica="istio-system/a"} 1`,
 			`probe_result{namespace="shop",name="gateway-edge",replica="istio-system/a",expectation="AnonymousRefused"} 0`,
 		}},
-		"unknown": {shop, []Proof{proof("shop", "gateway-edge", "istio-system/a", only(probe.ServedLeafCurrent, probe.Finding{Verdict: probe.Unknown, Reason: probe.Unreachable}), func(p *Proof) { p.Reachable = false })}, []string{
+		"unknown": {shop, []proving.Result{proof("shop", "gateway-edge", "istio-system/a", only(probe.ServedLeafCurrent, probe.Finding{Verdict: probe.Unknown, Reason: probe.Unreachable}), func(p *proving.Result) { p.Reachable = false })}, []string{
 			`probe_finding{namespace="shop",name="gateway-edge",replica="istio-system/a",expectation="ServedLeafCurrent",reason="Unreachable"} 1`,
 			`probe_replica_reachable{namespace="shop",name="gateway-edge",replica="istio-system/a"} 0`,
 		}},
-		"not tried yet": {shop, []Proof{proof("shop", "gateway-edge", "istio-system/a", only(probe.ServedLeafCurrent, probe.Finding{Verdict: probe.Unknown, Reason: probe.Pending}), func(p *Proof) { p.Tried, p.Reachable = false, false })}, []string{
+		"not tried yet": {shop, []proving.Result{proof("shop", "gateway-edge", "istio-system/a", only(probe.ServedLeafCurrent, probe.Finding{Verdict: probe.Unknown, Reason: probe.Pending}), func(p *proving.Result) { p.Tried, p.Reachable = false, false })}, []string{
 			`probe_finding{namespace="shop",name="gateway-edge",replica="istio-system/a",expectation="ServedLeafCurrent",reason="Pending"} 1`,
 		}},
-		"of a gateway that is gone": {nil, []Proof{proof("shop", "gateway-edge", "istio-system/a")}, nil},
+		"of a gateway that is gone": {nil, []proving.Result{proof("shop", "gateway-edge", "istio-system/a")}, nil},
 		"of a gateway that is being deleted": {store{endpoint("shop", "gateway-edge", func(e *v1alpha1.MutualTLSEndpoint) {
 			e.DeletionTimestamp = at(0)
-		})}, []Proof{proof("shop", "gateway-edge", "istio-system/a")}, nil},
+		})}, []proving.Result{proof("shop", "gateway-edge", "istio-system/a")}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +221,7 @@ func (c *cached) List() []any { return c.objects }
 
 func TestWhatIsDeletedHasNoSeriesAtTheNextScrape(t *testing.T) {
 	endpoints, clients, authorities := &cached{[]any{endpoint("shop", "gateway-edge")}}, &cached{[]any{client("shop", "billing")}}, &cached{[]any{authority("shop", "default")}}
-	w := &world{ledgers: ledgers{"shop/default": ledger(t)}, proofs: []Proof{proof("shop", "gateway-edge", "istio-system/a")}}
+	w := &world{ledgers: ledgers{"shop/default": ledger(t)}, proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a")}}
 	m := w.metrics(t, NewCounters())
 	m.config.Sources.Endpoints, m.config.Sources.Clients, m.config.Sources.Authorities = endpoints, clients, authorities
 	for _, delete := range []struct {
@@ -236,11 +255,11 @@ func TestOverflow(t *testing.T) {
 	sooner := func(c *v1alpha1.ClientCertificate) {
 		c.Status.NotAfter, c.Status.RenewalTime = at(time.Hour), at(time.Minute)
 	}
-	failed := func(p *Proof) {
+	failed := func(p *proving.Result) {
 		p.Findings[probe.ServedLeafCurrent] = probe.Finding{Verdict: probe.Failed, Reason: probe.LeafDiffers}
 		p.Findings[probe.RevokedRefused] = probe.Finding{Verdict: probe.Unknown, Reason: probe.NotAsked}
 	}
-	open := func(p *Proof) {
+	open := func(p *proving.Result) {
 		p.Findings[probe.RevokedRefused] = probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}
 		p.Reachable = false
 	}
@@ -266,13 +285,13 @@ func TestOverflow(t *testing.T) {
 			map[string]string{"certificate_not_after_timestamp_seconds": "2", "certificate_renewal_timestamp_seconds": "2"},
 		},
 		"findings": {
-			world{limit: 1, endpoints: store{endpoint("shop", "e")}, proofs: []Proof{proof("shop", "e", "i/a"), proof("shop", "e", "i/b", failed), proof("shop", "e", "i/c", open)}}, "probe_",
+			world{limit: 1, endpoints: store{endpoint("shop", "e")}, proofs: []proving.Result{proof("shop", "e", "i/a"), proof("shop", "e", "i/b", failed), proof("shop", "e", "i/c", open)}}, "probe_",
 			[]string{
 				`probe_finding{namespace="shop",name="e",replica="i/c",expectation="RevokedRefused",reason="Accepted"} 1`,
 				`probe_replica_reachable{namespace="shop",name="e",replica="i/c"} 0`,
 				`probe_result{namespace="shop",name="e",replica="i/c",expectation="RevokedRefused"} 0`,
 			},
-			map[string]string{"probe_result": "22", "probe_finding": "2", "probe_replica_reachable": "2"},
+			map[string]string{"probe_result": "28", "probe_finding": "2", "probe_replica_reachable": "2"},
 		},
 		"problems": {
 			world{limit: 2, clients: store{client("shop", "a", problem(0)), client("shop", "b", problem(-time.Hour)), client("shop", "c", problem(-time.Minute))}}, "object_problem",

@@ -71,7 +71,7 @@ func callsForAttention(c *metav1.Condition) bool {
 	case v1alpha1.ConditionRevocationCurrent:
 		return c.Status == metav1.ConditionFalse
 	case v1alpha1.ConditionConflictingWriter, v1alpha1.ConditionHostConflict, v1alpha1.ConditionNoIngressMatch,
-		v1alpha1.ConditionSecretAccessDenied, v1alpha1.ConditionReleased:
+		v1alpha1.ConditionSecretAccessDenied, v1alpha1.ConditionReleased, v1alpha1.ConditionRotationBlocked, v1alpha1.ConditionCallersCutOff:
 		return c.Status == metav1.ConditionTrue
 	}
 	return false

@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/internal/proving"
 )
 
 // proofs tells what handshakes with the replicas of gateways showed.
@@ -29,7 +30,7 @@ func (o *proofs) metrics() []*metric { return []*metric{o.result, o.finding, o.r
 
 // verdict is what is known of one expectation.
 type verdict struct {
-	proof       *Proof
+	proof       *proving.Result
 	expectation probe.Expectation
 	finding     probe.Finding
 }
@@ -48,7 +49,7 @@ func (o *proofs) write(p *page, s *snapshot) {
 	for t := range within(p, o.finding, unmet, failedFirst) {
 		p.series(o.finding, 1, t.proof.Endpoint.Namespace, t.proof.Endpoint.Name, t.proof.Replica, string(t.expectation), string(t.finding.Reason))
 	}
-	answered := func(proof *Proof) int64 {
+	answered := func(proof *proving.Result) int64 {
 		if proof.Reachable {
 			return 1
 		}
@@ -84,8 +85,8 @@ func (s *snapshot) findings(expectations []probe.Expectation, wanted func(probe.
 }
 
 // replicas are those of endpoints that are there still.
-func (s *snapshot) replicas() iter.Seq[*Proof] {
-	return func(yield func(*Proof) bool) {
+func (s *snapshot) replicas() iter.Seq[*proving.Result] {
+	return func(yield func(*proving.Result) bool) {
 		for i := range s.proofs {
 			proof := &s.proofs[i]
 			if _, there := s.present[proof.Endpoint]; there && !yield(proof) {
@@ -96,8 +97,8 @@ func (s *snapshot) replicas() iter.Seq[*Proof] {
 }
 
 // tried are the replicas with which a handshake was tried.
-func (s *snapshot) tried() iter.Seq[*Proof] {
-	return func(yield func(*Proof) bool) {
+func (s *snapshot) tried() iter.Seq[*proving.Result] {
+	return func(yield func(*proving.Result) bool) {
 		for proof := range s.replicas() {
 			if proof.Tried && !yield(proof) {
 				return

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
-	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -27,18 +27,6 @@ type Ledgers interface {
 	CachedLedger(ctx context.Context, authority *v1alpha1.CertificateAuthority) (rotate.Ledger, error)
 }
 
-// Proof is what handshakes showed of one replica of a gateway.
-type Proof struct {
-	// Endpoint is the MutualTLSEndpoint.
-	Endpoint types.NamespacedName
-	// Replica is <namespace>/<pod>.
-	Replica string
-	// Tried is whether anything is known, Reachable whether the replica answered.
-	Tried, Reachable bool
-	// Findings are the last ones; of what is not among them nothing is known.
-	Findings map[probe.Expectation]probe.Finding
-}
-
 // Sources are where a scrape reads.
 type Sources struct {
 	// Endpoints, Clients and Authorities are the caches of MutualTLSEndpoints,
@@ -47,7 +35,7 @@ type Sources struct {
 	// Ledgers of the authorities.
 	Ledgers Ledgers
 	// Proofs are what is known of all replicas; nil if nothing is tried.
-	Proofs func() []Proof
+	Proofs func() []proving.Result
 }
 
 // snapshot is all that one scrape tells of.
@@ -55,7 +43,7 @@ type snapshot struct {
 	now                             time.Time
 	endpoints, clients, authorities []any
 	ledgers                         []record
-	proofs                          []Proof
+	proofs                          []proving.Result
 	names                           map[types.NamespacedName]string
 	present                         map[types.NamespacedName]struct{}
 }

@@ -27,6 +27,10 @@ const (
 	ExpiredRefused Expectation = "ExpiredRefused"
 	// NotAllowedRefused is that nobody is let in who is not on the list of callers.
 	NotAllowedRefused Expectation = "NotAllowedRefused"
+	// NextAccepted is that a certificate of the authority's next generation is accepted.
+	NextAccepted Expectation = "NextAccepted"
+	// WithdrawnRefused is that no certificate is accepted of a generation that left the trust.
+	WithdrawnRefused Expectation = "WithdrawnRefused"
 	// ServedLeafCurrent is that the stored certificate is the one that is served.
 	ServedLeafCurrent Expectation = "ServedLeafCurrent"
 	// ServedChainTrusted is that every caller trusts what is served.
@@ -37,14 +41,14 @@ const (
 func Expectations() []Expectation {
 	return []Expectation{
 		ManagedAccepted, AnonymousRefused, UnknownAuthorityRefused, RevokedRefused,
-		ExpiredRefused, NotAllowedRefused, ServedLeafCurrent, ServedChainTrusted,
+		ExpiredRefused, NotAllowedRefused, NextAccepted, WithdrawnRefused, ServedLeafCurrent, ServedChainTrusted,
 	}
 }
 
 // Negative reports whether the expectation is that somebody is refused: not to meet it
 // is an open door.
 func (e Expectation) Negative() bool {
-	return slices.Contains([]Expectation{AnonymousRefused, UnknownAuthorityRefused, RevokedRefused, ExpiredRefused, NotAllowedRefused}, e)
+	return slices.Contains([]Expectation{AnonymousRefused, UnknownAuthorityRefused, RevokedRefused, ExpiredRefused, NotAllowedRefused, WithdrawnRefused}, e)
 }
 
 // caller names who calls for an expectation that is met by what becomes of him.
@@ -62,6 +66,10 @@ func (e Expectation) caller() string {
 		return "an expired certificate"
 	case NotAllowedRefused:
 		return "a certificate outside the allowed clients"
+	case NextAccepted:
+		return "a certificate of the next generation"
+	case WithdrawnRefused:
+		return "a certificate of a withdrawn generation"
 	}
 	return "a caller"
 }

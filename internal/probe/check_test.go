@@ -218,8 +218,8 @@ func TestExpectationsAreOpenDoorsOrNot(t *testing.T) {
 			negative = append(negative, e)
 		}
 	}
-	want := []probe.Expectation{probe.AnonymousRefused, probe.UnknownAuthorityRefused, probe.RevokedRefused, probe.ExpiredRefused, probe.NotAllowedRefused}
-	if !slices.Equal(negative, want) || len(seen) != 8 {
+	want := []probe.Expectation{probe.AnonymousRefused, probe.UnknownAuthorityRefused, probe.RevokedRefused, probe.ExpiredRefused, probe.NotAllowedRefused, probe.WithdrawnRefused}
+	if !slices.Equal(negative, want) || len(seen) != 10 {
 		t.Errorf("of %d expectations the negative ones are %q, expected %q", len(seen), negative, want)
 	}
 	for _, e := range negative {

@@ -45,7 +45,7 @@ type material struct {
 	next   time.Time
 	// held is whether none was issued because somebody else keeps changing the Secret.
 	held bool
-	// trouble is why none can be issued, for people; empty if one can.
+	// trouble is why there is none that can be served, for people; empty if there is.
 	trouble string
 }
 
@@ -55,15 +55,21 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 	if len(f.edges) == 0 {
 		return material{}, nil
 	}
+	if f.provided {
+		return f.providedMaterial(now), nil
+	}
 	var last rotate.LeafPlan
 	for _, e := range f.edges {
-		last = rotate.PlanServer(e.stored.Pair, f.hosts, f.settings, f.issuer.Active.Authority, now)
+		last = rotate.PlanServer(e.stored.Pair, f.hosts, f.settings, f.issuer.Signer, now)
 		if e.stored.Unreadable != nil {
 			last = rotate.LeafPlan{Issue: true, Reason: rotate.ReasonUnreadable}
 		}
 		if !last.Issue && e.stored.Pair.Chain().VerifyServer(f.issuer.Bundle, f.hosts, now) == nil {
 			return material{pair: e.stored.Pair, next: last.Next}, nil
 		}
+	}
+	if again, held := p.Budget.Hold(last, now); held {
+		return material{pair: f.edges[len(f.edges)-1].stored.Pair, next: again}, nil
 	}
 	for _, e := range f.edges {
 		if held, err := p.Cluster.HeldBack(ctx, e.secrets, e.stored, now); err != nil || held {
@@ -78,7 +84,7 @@ func (f facts) issue(reason rotate.Reason, now time.Time) material {
 	if len(f.hosts) > maxHosts {
 		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts)}
 	}
-	pair, err := rotate.MaterializeServer(f.issuer.Active.Authority, f.issuer.Bundle, f.hosts, f.settings, now)
+	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Bundle, f.hosts, f.settings, now)
 	if err != nil {
 		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: %s", err)}
 	}

@@ -23,11 +23,18 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Next: m.next}
 	if !m.pair.IsZero() {
 		leaf := m.pair.Leaf()
-		renewal := metav1.NewTime(rotate.RenewalTime(leaf, f.settings).Truncate(time.Second)) // as it is stored
-		o.Status.ServerCertificate = &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), NotAfter: metav1.NewTime(leaf.NotAfter()), RenewalTime: &renewal}
+		served := &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), AuthorityKeyID: leaf.AuthorityKeyID(), NotAfter: metav1.NewTime(leaf.NotAfter())}
+		renewal := rotate.RenewalTime(leaf, f.settings)
+		if f.provided {
+			served.AuthorityKeyID, renewal = "", expectedBy(leaf)
+		}
+		told := metav1.NewTime(renewal.Truncate(time.Second)) // as it is stored
+		served.RenewalTime = &told
+		o.Status.ServerCertificate = served
 	}
-	notAfter := metav1.NewTime(f.issuer.Active.Authority.Certificate().NotAfter())
+	notAfter := metav1.NewTime(f.issuer.Signer.Authority.Certificate().NotAfter())
 	o.Status.Authorities[0].NotAfter = &notAfter
+	o.Status.Authorities[0].AcceptedGeneration = acceptedGeneration(f.last, o.Status.Authorities[0], proven)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
 	for _, c := range f.contests {
@@ -36,6 +43,17 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		}
 	}
 	return o
+}
+
+// acceptedGeneration is the newest generation of which a replica ever accepted a certificate.
+func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.EndpointAuthority, proven proof) string {
+	newest := proven.accepted
+	for _, a := range last.Status.Authorities {
+		if a.Namespace == authority.Namespace && a.Name == authority.Name && rotate.Earlier(newest, a.AcceptedGeneration) {
+			newest = a.AcceptedGeneration
+		}
+	}
+	return newest
 }
 
 // held tells how a Gateway stands for which nothing can be issued. What is stored

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/budget"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
@@ -38,6 +39,8 @@ type Programmer struct {
 	Install install.Settings
 	// Capabilities are asked on each pass: an upgrade of Istio changes them.
 	Capabilities func() mutate.Capabilities
+	// Budget holds up what can wait; nil holds up nothing.
+	Budget *budget.Budget
 	// Prover tries handshakes with what is programmed; nil if none are tried.
 	Prover *proving.Prover
 }
@@ -84,7 +87,8 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	}
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
-	} else if !material.held {
+	}
+	if !material.held && (material.trouble == "" || f.provided) {
 		if err := p.write(ctx, &f, material, now); err != nil {
 			return Outcome{}, err
 		}
@@ -105,8 +109,10 @@ type facts struct {
 	conflicts  []ingress.Conflict
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
-	edges      []edge
-	servers    []proving.Server
+	// provided is whether the server certificate is somebody else's.
+	provided bool
+	edges    []edge
+	servers  []proving.Server
 	// last is the endpoint as it is stored; zero if there is none.
 	last v1alpha1.MutualTLSEndpoint
 	// contests are about Secrets that somebody else keeps changing.
@@ -160,6 +166,9 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	if f.settings, err = leafSettings(t.Intent, f.issuer.Object.Spec, gateway.Ref()); err != nil {
 		return f, err
 	}
+	if f.provided = t.Intent.Provided(); f.provided {
+		return f, nil // nobody is issued a certificate for its hosts
+	}
 	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), t.Intent.Authority(), t.Endpoint, f.hosts)
 	if err == nil && host != "" {
 		err = &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
@@ -182,7 +191,7 @@ func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingres
 	for _, namespace := range namespaces {
 		secrets := cluster.EdgeSecrets{
 			Server: types.NamespacedName{Namespace: namespace, Name: server}, CA: types.NamespacedName{Namespace: namespace, Name: ca},
-			Owner: OwnerOf(t.Gateway),
+			Owner: OwnerOf(t.Gateway), Provided: t.Intent.Provided(),
 		}
 		stored, err := p.Cluster.Edge(ctx, secrets)
 		if err != nil {

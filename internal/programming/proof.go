@@ -22,6 +22,8 @@ import (
 type proof struct {
 	condition metav1.Condition
 	replicas  *v1alpha1.ReplicaCounts
+	// accepted is the newest generation of which a certificate was accepted; empty if none was.
+	accepted string
 	// required is whether the endpoint is not ready without it.
 	required bool
 }
@@ -56,12 +58,17 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 	if p.Prover == nil || m.pair.IsZero() {
 		return p.lastProof(t, f, now)
 	}
+	held := f.issuer.Signer.Held
+	if f.provided {
+		held = nil // who trusts what somebody else signed is not known here
+	}
 	found := p.Prover.Prove(proving.Subject{
 		Endpoint: t.Endpoint, Gateway: gateway.Ref(), Servers: f.servers,
 		Optional:   t.Intent.Mode() == intent.ModeOptional,
 		AllowList:  len(t.Intent.AllowedClients()) > 0,
 		Revocation: f.issuer.Object.Spec.RevocationMode() == v1alpha1.RevocationCRL,
-		Issuer:     f.issuer.Active, Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
+		Issuer:     f.issuer.Signer.Generation, Next: f.issuer.Next, Withdrawn: f.issuer.Withdrawn, Held: held,
+		Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
 		Known: before(t, f) != nil && !f.changed,
 	}, now)
 	return told(found, t, f)
@@ -92,11 +99,12 @@ func before(t Target, f facts) *metav1.Condition {
 // it is: an agent that begins has to try everything once.
 func told(found proving.Proof, t Target, f facts) proof {
 	if last := before(t, f); last != nil && found.State == proving.Underway {
-		return proof{condition: *last, replicas: f.last.Status.Replicas, required: true}
+		return proof{condition: *last, replicas: f.last.Status.Replicas, accepted: found.Accepted, required: true}
 	}
 	total := found.Proven + found.Failed + found.Unknown
 	p := proof{
 		replicas: &v1alpha1.ReplicaCounts{Total: int32(total), Proven: int32(found.Proven), Failed: int32(found.Failed), Unknown: int32(found.Unknown)}, //nolint:gosec // pods are fewer
+		accepted: found.Accepted,
 		required: found.State != proving.NoReplicas,
 	}
 	const kind = v1alpha1.ConditionProven

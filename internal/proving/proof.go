@@ -1,7 +1,6 @@
 package proving
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // State is what is proven of a Gateway as a whole.
@@ -40,6 +40,9 @@ type Proof struct {
 	Worst probe.Expectation
 	// Message names what was not met, for people: the first maxNamed findings.
 	Message string
+	// Accepted is the id of the newest generation of which a certificate was accepted; empty if
+	// none was.
+	Accepted string
 }
 
 // maxNamed bounds the findings in a message.
@@ -76,31 +79,20 @@ type replica struct {
 	hosts map[probe.Expectation]string
 }
 
-// replicas sum the targets of each replica up, ordered.
+// replicas sum the targets of each replica up, ordered by name.
 func (s *subject) replicas() []replica {
-	byName := map[string]*replica{}
-	for _, place := range s.ordered() {
-		r := byName[place.replica]
-		if r == nil {
-			r = &replica{
+	var replicas []replica
+	expectations := s.wanted.expectations()
+	for _, place := range slices.SortedFunc(maps.Keys(s.targets), place.compare) {
+		if n := len(replicas); n == 0 || replicas[n-1].Replica != place.replica {
+			replicas = append(replicas, replica{
 				Result: Result{Endpoint: s.wanted.Endpoint, Replica: place.replica, Findings: map[probe.Expectation]probe.Finding{}},
 				hosts:  map[probe.Expectation]string{},
-			}
-			byName[place.replica] = r
+			})
 		}
-		r.add(place.host, s.targets[place], s.wanted.expectations())
-	}
-	replicas := make([]replica, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		replicas = append(replicas, *byName[name])
+		replicas[len(replicas)-1].add(place.host, s.targets[place], expectations)
 	}
 	return replicas
-}
-
-func (s *subject) ordered() []place {
-	return slices.SortedFunc(maps.Keys(s.targets), func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.replica, b.replica), cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
-	})
 }
 
 // add takes what is known of one host. What was not tried yet is pending.
@@ -112,62 +104,99 @@ func (r *replica) add(host string, t *target, expectations []probe.Expectation) 
 			r.Tried = r.Tried || finding.Reason != probe.AddressRefused
 			r.Reachable = r.Reachable || finding.Reason != probe.Unreachable
 		}
-		if worst, has := r.Findings[e]; !has || badness(finding) > badness(worst) {
+		if worst, has := r.Findings[e]; !has || rankOf(e, finding) > rankOf(e, worst) {
 			r.Findings[e], r.hosts[e] = finding, host
 		}
 	}
 }
 
-// badness orders findings: what is known to be wrong, what cannot be told, what is not
-// told yet, what is right.
-func badness(f probe.Finding) int {
+// rank orders findings by how bad they are.
+type rank int
+
+// The ranks. What an open door shows comes before whatever else is known to be wrong, because it
+// pages; what is not found out yet comes after what cannot be told.
+const (
+	rankMet rank = iota
+	rankPending
+	rankUnknown
+	rankFailed
+	rankOpen
+)
+
+func rankOf(e probe.Expectation, f probe.Finding) rank {
 	switch {
+	case f.Verdict == probe.Met:
+		return rankMet
+	case f.Verdict == probe.Failed && e.Negative():
+		return rankOpen
 	case f.Verdict == probe.Failed:
-		return 3
-	case f.Verdict == probe.Unknown && f.Reason != probe.Pending:
-		return 2
-	case f.Verdict == probe.Unknown:
-		return 1
+		return rankFailed
+	case f.Reason == probe.Pending:
+		return rankPending
 	}
-	return 0
+	return rankUnknown
 }
 
-// proof sums all replicas up. What an open door shows comes first.
+// state is what the worst finding makes of the whole.
+func (r rank) state() State {
+	switch r {
+	case rankMet:
+		return Proven
+	case rankPending:
+		return Underway
+	case rankUnknown:
+		return Unproven
+	case rankFailed, rankOpen:
+	}
+	return Refuted
+}
+
+// proof sums all replicas up.
 func (s *subject) proof() Proof {
 	var proof Proof
-	var worst int
 	var named []string
+	worst := rankMet
+	expectations := s.wanted.expectations()
 	for _, r := range s.replicas() {
-		bad := 0
-		for _, e := range s.wanted.expectations() {
+		bad := rankMet
+		for _, e := range expectations {
 			finding := r.Findings[e]
-			rank := 2 * badness(finding)
-			if rank > 2 {
+			found := rankOf(e, finding)
+			if found >= rankUnknown {
 				named = append(named, fmt.Sprintf("%s of replica %s for host %s: %s", e, r.Replica, r.hosts[e], finding.Message))
 			}
-			if e.Negative() && finding.Verdict == probe.Failed {
-				rank++
-			}
-			bad = max(bad, rank)
-			if rank > worst {
-				worst, proof.Worst = rank, e
+			if bad = max(bad, found); found > worst {
+				worst, proof.Worst = found, e
 			}
 		}
 		switch {
-		case bad >= 6:
+		case bad >= rankFailed:
 			proof.Failed++
-		case bad > 0:
+		case bad > rankMet:
 			proof.Unknown++
 		default:
 			proof.Proven++
 		}
 	}
-	proof.State = [...]State{Proven, Proven, Underway, Underway, Unproven, Unproven, Refuted, Refuted}[worst]
+	proof.State = worst.state()
 	if proof.Proven+proof.Failed+proof.Unknown == 0 {
 		proof.State = NoReplicas
 	}
-	proof.Message = s.message(named)
+	proof.Message, proof.Accepted = s.message(named), s.accepted()
 	return proof
+}
+
+// accepted is the id of the newest generation of which a replica accepted a certificate.
+func (s *subject) accepted() string {
+	newest := ""
+	for _, t := range s.targets {
+		for e, id := range map[probe.Expectation]string{probe.ManagedAccepted: s.wanted.Issuer.ID, probe.NextAccepted: s.wanted.Next.ID} {
+			if t.known[e].met && rotate.Earlier(newest, id) {
+				newest = id
+			}
+		}
+	}
+	return newest
 }
 
 // message names the findings, and how many more there are.

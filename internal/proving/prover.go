@@ -15,9 +15,10 @@ import (
 const (
 	// concurrent bounds the targets that are tried at the same time.
 	concurrent = 32
-	// roundsPerSecond bounds how many targets are tried in a second, six handshakes
-	// each: where there are more of them, each is tried less often.
-	roundsPerSecond = 50
+	// handshakesPerSecond bounds how much trying costs: one takes about a millisecond of a
+	// processor with all that belongs to it. Where there are more targets than it suffices for,
+	// each is tried less thoroughly, and then less often (lean.go).
+	handshakesPerSecond = 140
 )
 
 // Config is what a Prover needs.
@@ -70,13 +71,17 @@ func New(c Config) *Prover {
 func (p *Prover) Prove(wanted Subject, now time.Time) Proof {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.prove(wanted, now)
+}
+
+func (p *Prover) prove(wanted Subject, now time.Time) Proof {
 	s := p.subjects[wanted.Endpoint]
 	if s == nil {
 		s = &subject{wanted: wanted, targets: map[place]*target{}}
 		p.subjects[wanted.Endpoint] = s
 	}
 	p.targets -= len(s.targets)
-	sooner := s.update(wanted, now, p.period(), p.seed)
+	sooner := s.update(wanted, now, p.every(), p.seed)
 	p.targets += len(s.targets)
 	for _, t := range sooner {
 		p.queue.push(t)
@@ -91,15 +96,14 @@ func (p *Prover) Prove(wanted Subject, now time.Time) Proof {
 // false if there is nothing to try. Servers, and what was seen, are as in a Subject.
 func (p *Prover) Last(endpoint types.NamespacedName, servers []Server, seen string, now time.Time) (Proof, bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := p.subjects[endpoint]
 	if s == nil {
-		p.mu.Unlock()
 		return Proof{}, false
 	}
 	same := s.wanted
-	p.mu.Unlock()
 	same.Servers, same.Seen, same.Changed = servers, seen, false
-	return p.Prove(same, now), true
+	return p.prove(same, now), true
 }
 
 // Forget drops an endpoint and what is known of it.
@@ -117,17 +121,6 @@ func (p *Prover) Forget(endpoint types.NamespacedName) {
 	delete(p.subjects, endpoint)
 }
 
-// Period is how often each target is tried, as many as there are.
-func (p *Prover) Period() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.period()
-}
-
-func (p *Prover) period() time.Duration {
-	return max(p.config.Period, time.Duration(p.targets)*time.Second/roundsPerSecond)
-}
-
 // stir makes Start look at what is due.
 func (p *Prover) stir() {
 	select {
@@ -141,10 +134,11 @@ func (p *Prover) stir() {
 func (s *subject) update(wanted Subject, now time.Time, period time.Duration, seed maphash.Seed) []*target {
 	wanted.Known = wanted.Known && len(s.targets) == 0 // what comes later is new
 	changed, seen := wanted.differs(s.wanted), wanted.Seen != s.wanted.Seen
+	s.forget(wanted)
 	s.wanted = wanted
 	first := func(place) time.Time { return now.Add(firstLook) }
 	if wanted.Known {
-		first = func(p place) time.Time { return slot(p, now, spacing(period), seed) }
+		first = func(p place) time.Time { return slot(p, now, period, seed) }
 	}
 	left := map[place]*target{}
 	var sooner []*target
@@ -155,10 +149,10 @@ func (s *subject) update(wanted Subject, now time.Time, period time.Duration, se
 			t = &target{endpoint: wanted.Endpoint, since: now, next: first(spot.place), known: map[probe.Expectation]known{}}
 			sooner = append(sooner, t)
 		case changed:
-			t.changed, t.next, t.early, t.stale = now, now.Add(firstLook), 0, t.running
+			t.changed, t.next, t.early, t.stale, t.steady = now, now.Add(firstLook), 0, t.running, false
 			sooner = append(sooner, t)
 		case seen && t.next.After(now.Add(firstLook)):
-			t.next = now.Add(firstLook)
+			t.next, t.steady = now.Add(firstLook), false
 			sooner = append(sooner, t)
 		}
 		t.spot = spot
@@ -169,6 +163,18 @@ func (s *subject) update(wanted Subject, now time.Time, period time.Duration, se
 	}
 	s.targets = left
 	return sooner
+}
+
+// forget drops the findings about what is no longer what is expected: another generation's
+// certificate, another leaf.
+func (s *subject) forget(wanted Subject) {
+	for _, t := range s.targets {
+		for e := range t.known {
+			if s.wanted.about(e) != wanted.about(e) {
+				delete(t.known, e)
+			}
+		}
+	}
 }
 
 // NeedLeaderElection says that the leader alone proves.
@@ -206,9 +212,10 @@ func (p *Prover) Start(ctx context.Context) error {
 
 // job is one round over one target.
 type job struct {
-	target       *target
-	spot         spot
-	wanted       Subject
+	target *target
+	spot   spot
+	wanted Subject
+	// expectations are those that are tried in this round.
 	expectations []probe.Expectation
 }
 
@@ -225,7 +232,7 @@ func (p *Prover) due(now time.Time) (*job, time.Duration) {
 	}
 	t.running, t.stale = true, false
 	wanted := p.subjects[t.endpoint].wanted
-	return &job{target: t, spot: t.spot, wanted: wanted, expectations: wanted.expectations()}, 0
+	return &job{target: t, spot: t.spot, wanted: wanted, expectations: t.round(wanted.expectations(), p.crowded())}, 0
 }
 
 // run tries one target and takes what was found.
@@ -251,8 +258,8 @@ func (p *Prover) take(j job, seen observation, now time.Time) bool {
 	}
 	changed := false
 	if !t.stale { // else it was tried against what is no longer expected, and is due again
-		changed = t.absorb(seen, now, p.config.Period)
-		t.schedule(now, p.config.Period, p.period(), p.seed)
+		changed = t.absorb(seen, j.wanted.expectations(), now, p.config.Period)
+		t.schedule(now, p.config.Period, p.every(), p.seed)
 	}
 	p.queue.push(t)
 	return changed

@@ -180,18 +180,18 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 	subject := Subject{
 		Endpoint: types.NamespacedName{Namespace: "shop", Name: "gateway-edge"}, Gateway: types.NamespacedName{Namespace: "shop", Name: "edge"},
 		Servers:    []Server{{Hosts: []string{"a.example.com"}, Replicas: replicas(t, first, second)}},
-		Revocation: true, Issuer: g1, Leaf: pair.Leaf(),
+		Revocation: true, Issuer: g1, Held: []pki.Certificate{g1.Authority.Certificate()}, Leaf: pair.Leaf(),
 	}
 	if proof := prover.Prove(subject, now); proof.State != Underway || proof.Unknown != 2 {
 		t.Errorf("at first %+v", proof)
 	}
-	eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+	eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
 	if changed.Load() == 0 {
 		t.Error("nobody was told")
 	}
 	const of = "Gateway shop/edge: "
 	refuted := func(worst probe.Expectation, message string) Proof {
-		return Proof{State: Refuted, Proven: 1, Failed: 1, Worst: worst, Message: of + message}
+		return Proof{State: Refuted, Proven: 1, Failed: 1, Worst: worst, Message: of + message, Accepted: "g1"}
 	}
 	certain := func(pair pki.Pair, change func(*tls.Config)) *tls.Config {
 		config := mutual(t, g1, pair)
@@ -219,7 +219,7 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 			second.config.Store(test.config)
 			eventuallyProof(t, prover, subject.Endpoint, test.want)
 			second.config.Store(mutual(t, g1, pair))
-			eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+			eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
 		})
 	}
 	t.Run("what somebody else changed is looked at at once", func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 		subject := subject
 		subject.Seen = "1"
 		patient.Prove(subject, time.Now())
-		eventuallyProof(t, patient, subject.Endpoint, Proof{State: Proven, Proven: 2})
+		eventuallyProof(t, patient, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
 		second.config.Store(certain(pair, func(c *tls.Config) { c.ClientAuth = tls.VerifyClientCertIfGiven }))
 		if _, tried := patient.Last(subject.Endpoint, subject.Servers, "2", time.Now()); !tried {
 			t.Fatal("it is not tried")
@@ -242,7 +242,7 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 		eventuallyState(t, prover, subject.Endpoint, Refuted, probe.ServedLeafCurrent)
 		first.config.Store(mutual(t, g1, renewed))
 		second.config.Store(mutual(t, g1, renewed))
-		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
 	})
 	t.Run("what is forgotten is not tried any more", func(t *testing.T) {
 		prover.Forget(subject.Endpoint)
@@ -275,6 +275,7 @@ func eventuallyState(t *testing.T, p *Prover, endpoint types.NamespacedName, sta
 func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 	now := time.Now()
 	g1 := generation(t, "g1", now)
+	next := generation(t, "g2", now)
 	pair := serverPair(t, g1, "a.example.com", now)
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -305,7 +306,7 @@ func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 			endpoint := types.NamespacedName{Namespace: "shop", Name: "gateway-edge"}
 			prover.Prove(Subject{
 				Endpoint: endpoint, Servers: []Server{{Hosts: []string{"*.example.com"}, Replicas: replicas(t, test.replica)}},
-				Revocation: true, AllowList: true, Issuer: g1, Leaf: pair.Leaf(),
+				Revocation: true, AllowList: true, Issuer: g1, Next: next, Withdrawn: next, Held: []pki.Certificate{g1.Authority.Certificate()}, Leaf: pair.Leaf(),
 			}, now)
 			eventuallyState(t, prover, endpoint, Unproven, probe.ManagedAccepted)
 			for _, r := range prover.Snapshot() {
@@ -322,16 +323,6 @@ func TestWhatCannotBeJudgedIsNotTakenForRefused(t *testing.T) {
 				t.Error("it was dialled")
 			}
 		})
-	}
-}
-
-func TestEachIsTriedLessOftenWhereThereAreMany(t *testing.T) {
-	prover := New(Config{Period: 15 * time.Second})
-	for targets, want := range map[int]time.Duration{0: 15 * time.Second, 750: 15 * time.Second, 1000: 20 * time.Second, 20000: 400 * time.Second} {
-		prover.targets = targets
-		if got := prover.Period(); got != want {
-			t.Errorf("%d targets: every %s, expected %s", targets, got, want)
-		}
 	}
 }
 

@@ -5,12 +5,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // timeout bounds one handshake. Nearly all of it is for a replica that accepts a
@@ -24,7 +27,7 @@ func (p *Prover) try(ctx context.Context, j job) observation {
 		return j.unknown(probe.AddressRefused, err.Error())
 	}
 	now := p.config.Clock.Now()
-	certificates, err := p.identities.of(j.wanted.Issuer, now)
+	certificates, err := p.certificates(j.wanted, now)
 	wanted := probe.Wanted{Leaf: j.wanted.Leaf.X509().Raw, Trusted: j.trusted(), Host: j.hostName(), Now: now}
 	at := probe.Target{
 		Address:    net.JoinHostPort(j.spot.ip, strconv.FormatUint(uint64(j.spot.port), 10)),
@@ -93,7 +96,31 @@ func (j job) hostName() string {
 
 // trusted are the bundles that callers may hold.
 func (j job) trusted() []*x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(j.wanted.Issuer.Authority.Certificate().X509())
-	return []*x509.CertPool{pool}
+	pools := make([]*x509.CertPool, len(j.wanted.Held))
+	for i, root := range j.wanted.Held {
+		pools[i] = x509.NewCertPool()
+		pools[i].AddCert(root.X509())
+	}
+	return pools
+}
+
+// certificates are what each expectation is tried with.
+func (p *Prover) certificates(s Subject, now time.Time) (map[probe.Expectation]*tls.Certificate, error) {
+	issued, err := p.identities.of(s.Issuer, now)
+	certificates := maps.Clone(issued)
+	if certificates == nil {
+		certificates = map[probe.Expectation]*tls.Certificate{}
+	}
+	for e, g := range map[probe.Expectation]rotate.Generation{probe.NextAccepted: s.Next, probe.WithdrawnRefused: s.Withdrawn} {
+		if g.ID == "" {
+			continue
+		}
+		of, ofErr := p.identities.of(g, now)
+		if ofErr != nil {
+			err = errors.Join(err, ofErr)
+			continue
+		}
+		certificates[e] = of[probe.ManagedAccepted]
+	}
+	return certificates, err
 }

@@ -28,12 +28,18 @@ type Subject struct {
 	Revocation bool
 	// Issuer is the generation whose callers are to be accepted.
 	Issuer rotate.Generation
+	// Next is the generation whose callers are to be accepted as well, because it is about to
+	// issue, and Withdrawn one whose callers are to be refused because it left the trust; zero if
+	// there is none.
+	Next, Withdrawn rotate.Generation
+	// Held are the roots that callers may know, each alone; none if that is not known.
+	Held []pki.Certificate
 	// Leaf is the server certificate that is stored.
 	Leaf pki.Certificate
 	// Changed is whether a Secret of the Gateway was written just now.
 	Changed bool
 	// Known is whether an agent before this one has told how the Gateway stands: then what it
-	// told stays for now, and the targets are tried each at its own moment, behind what is new.
+	// told stays, and the targets are tried each at its own moment, behind what is new.
 	Known bool
 	// Seen stands for the versions in which the Gateway and its Secrets were seen: what
 	// somebody else changes is looked at at once.
@@ -54,7 +60,23 @@ type Server struct {
 // learn for the Subject before.
 func (s Subject) differs(before Subject) bool {
 	return s.Changed || !s.Leaf.Equal(before.Leaf) || s.Issuer.ID != before.Issuer.ID ||
+		s.Next.ID != before.Next.ID || s.Withdrawn.ID != before.Withdrawn.ID ||
 		s.Optional != before.Optional || s.AllowList != before.AllowList || s.Revocation != before.Revocation
+}
+
+// about is what an expectation is about. What was found out about something else says nothing.
+func (s Subject) about(e probe.Expectation) string {
+	switch e {
+	case probe.ManagedAccepted, probe.RevokedRefused, probe.ExpiredRefused, probe.NotAllowedRefused:
+		return s.Issuer.ID
+	case probe.NextAccepted:
+		return s.Next.ID
+	case probe.WithdrawnRefused:
+		return s.Withdrawn.ID
+	case probe.ServedLeafCurrent:
+		return s.Leaf.Serial().String()
+	}
+	return ""
 }
 
 // expectations are what has to be met, in the order in which it is tried.
@@ -67,6 +89,12 @@ func (s Subject) expectations() []probe.Expectation {
 			return !s.Revocation
 		case probe.NotAllowedRefused:
 			return !s.AllowList
+		case probe.NextAccepted:
+			return s.Next.ID == ""
+		case probe.WithdrawnRefused:
+			return s.Withdrawn.ID == ""
+		case probe.ServedChainTrusted:
+			return len(s.Held) == 0
 		}
 		return false
 	})
@@ -78,6 +106,11 @@ type place struct {
 	replica string
 	port    uint32
 	host    string
+}
+
+// compare orders places by replica, host and port.
+func (p place) compare(other place) int {
+	return cmp.Or(cmp.Compare(p.replica, other.replica), cmp.Compare(p.host, other.host), cmp.Compare(p.port, other.port))
 }
 
 // spot is a place with how to get there.
@@ -103,8 +136,6 @@ func (s Subject) spots() []spot {
 			}
 		}
 	}
-	slices.SortFunc(spots, func(a, b spot) int {
-		return cmp.Or(cmp.Compare(a.replica, b.replica), cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
-	})
+	slices.SortFunc(spots, func(a, b spot) int { return a.compare(b.place) })
 	return slices.CompactFunc(spots, func(a, b spot) bool { return a.place == b.place })
 }

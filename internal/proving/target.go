@@ -2,6 +2,7 @@ package proving
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -34,6 +35,10 @@ type target struct {
 	silent, early int
 	// confirming is whether the last finding has to be seen again until it counts.
 	confirming bool
+	// steady is whether everything expected was met when all of it was tried last, and nothing was
+	// heard of that changed since. Turn counts the rounds, for what is tried by turns.
+	steady bool
+	turn   int
 	// next is when it is tried.
 	next time.Time
 	// running is whether it is being tried now, stale whether that began before the last
@@ -57,12 +62,12 @@ type observation map[probe.Expectation]probe.Finding
 // not count: the change has to reach the gateway, and one lost packet is no news (silence
 // is: TCP has sent everything again by then). It always counts that somebody was let
 // in who was refused before.
-func (t *target) absorb(seen observation, now time.Time, grace time.Duration) bool {
+func (t *target) absorb(seen observation, expected []probe.Expectation, now time.Time, grace time.Duration) bool {
 	changed, confirming, answered, met := false, false, false, true
 	for e, found := range seen {
 		answered = answered || found.Reason != probe.Unreachable && found.Reason != probe.Silent
-		before, expected := t.known[e]
-		if !expected {
+		before, known := t.known[e]
+		if !known {
 			before.since = later(t.since, t.changed)
 		}
 		after, confirm := settle(before, e, found, t.settled(e, before, now, grace), t.confirming)
@@ -72,12 +77,13 @@ func (t *target) absorb(seen observation, now time.Time, grace time.Duration) bo
 		t.known[e] = after
 	}
 	for e := range t.known {
-		if _, wanted := seen[e]; !wanted {
+		if !slices.Contains(expected, e) {
 			delete(t.known, e)
 			changed = true
 		}
 	}
 	t.confirming = confirming
+	t.steady = met && (t.steady || len(seen) == len(expected))
 	if answered {
 		t.silent = 0
 	} else {
@@ -122,7 +128,7 @@ func settle(before known, e probe.Expectation, found probe.Finding, settled, con
 
 // schedule sets when the target is tried next: soon while a change is on its way to the
 // gateway, else once a period, and less often where no answer comes.
-func (t *target) schedule(now time.Time, grace, period time.Duration, seed maphash.Seed) {
+func (t *target) schedule(now time.Time, grace, every time.Duration, seed maphash.Seed) {
 	switch {
 	case t.confirming:
 		t.next = now.Add(confirmAfter)
@@ -133,9 +139,9 @@ func (t *target) schedule(now time.Time, grace, period time.Duration, seed mapha
 			t.next = due
 		}
 	default:
-		t.next = slot(t.spot.place, now, spacing(period), seed)
+		t.next = slot(t.spot.place, now, every, seed)
 		if t.silent > 1 {
-			t.next = t.next.Add(period * time.Duration(min(1<<min(t.silent-2, 8), maxSlower)-1))
+			t.next = t.next.Add(grace * time.Duration(min(1<<min(t.silent-2, 8), maxSlower)-1))
 		}
 	}
 }

@@ -93,7 +93,7 @@ func TestAFindingCountsWhenItIsNews(t *testing.T) {
 					target.changed = after(test.changed)
 				}
 				before := target.known[test.of].finding
-				changed := target.absorb(observation{test.of: round.found}, after(round.at), period)
+				changed := target.absorb(observation{test.of: round.found}, []probe.Expectation{test.of}, after(round.at), period)
 				got := target.known[test.of].finding
 				if diff := cmp.Diff(round.want, got); diff != "" {
 					t.Errorf("after %gs (-want +got):\n%s", round.at, diff)
@@ -108,8 +108,8 @@ func TestAFindingCountsWhenItIsNews(t *testing.T) {
 
 func TestWhatIsNoLongerExpectedIsForgotten(t *testing.T) {
 	target := &target{since: start, known: map[probe.Expectation]known{}}
-	target.absorb(observation{probe.AnonymousRefused: metFinding, probe.ManagedAccepted: metFinding}, after(1), period)
-	if !target.absorb(observation{probe.ManagedAccepted: metFinding}, after(2), period) {
+	target.absorb(observation{probe.AnonymousRefused: metFinding, probe.ManagedAccepted: metFinding}, []probe.Expectation{probe.AnonymousRefused, probe.ManagedAccepted}, after(1), period)
+	if !target.absorb(observation{probe.ManagedAccepted: metFinding}, []probe.Expectation{probe.ManagedAccepted}, after(2), period) {
 		t.Error("nobody is told")
 	}
 	if _, kept := target.known[probe.AnonymousRefused]; kept || len(target.known) != 1 {
@@ -119,10 +119,11 @@ func TestWhatIsNoLongerExpectedIsForgotten(t *testing.T) {
 
 func TestATargetIsTriedWhenItIsWorthwhile(t *testing.T) {
 	seed := maphash.MakeSeed()
+	one := []probe.Expectation{probe.AnonymousRefused}
 	all := func(f probe.Finding) observation { return observation{probe.AnonymousRefused: f} }
 	next := func(target *target, found probe.Finding, at float64) time.Duration {
-		target.absorb(all(found), after(at), period)
-		target.schedule(after(at), period, period, seed)
+		target.absorb(all(found), one, after(at), period)
+		target.schedule(after(at), period, spacing(period), seed)
 		return target.next.Sub(after(at))
 	}
 	t.Run("soon after a change, then less and less soon, and when the time for it is over", func(t *testing.T) {
@@ -140,8 +141,8 @@ func TestATargetIsTriedWhenItIsWorthwhile(t *testing.T) {
 		if wait := first.Sub(after(100)); wait <= 0 || wait > period {
 			t.Errorf("waits %s", wait)
 		}
-		target.absorb(all(metFinding), first.Add(100*time.Millisecond), period)
-		target.schedule(first.Add(100*time.Millisecond), period, period, seed)
+		target.absorb(all(metFinding), one, first.Add(100*time.Millisecond), period)
+		target.schedule(first.Add(100*time.Millisecond), period, spacing(period), seed)
 		if got := target.next.Sub(first); got != period-timeout-confirmAfter {
 			t.Errorf("%s between two rounds", got)
 		}

@@ -101,6 +101,8 @@ type Intent struct {
 	fromNamespace    bool
 	authority        types.NamespacedName
 	authorityImplied bool
+	provided         bool
+	credentialName   string
 	minTLS           TLSVersion
 	keyAlgorithm     string
 	lifetime         time.Duration
@@ -123,6 +125,14 @@ func (i Intent) Authority() types.NamespacedName { return i.authority }
 // authority: it is the one called default in the object's namespace, and it is
 // made on first use.
 func (i Intent) AuthorityImplied() bool { return i.authorityImplied }
+
+// Provided reports whether the server certificate is somebody else's: only what verifies callers is
+// ours then.
+func (i Intent) Provided() bool { return i.provided }
+
+// ServerCredentialName is the Secret with the provided server certificate of a managed Gateway;
+// empty if there is none, or if the Gateway names it itself.
+func (i Intent) ServerCredentialName() string { return i.credentialName }
 
 // MinTLS is the lowest TLS version that is accepted.
 func (i Intent) MinTLS() TLSVersion { return i.minTLS }

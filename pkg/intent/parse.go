@@ -171,8 +171,8 @@ func parseSettings(o Object, p Platform) (Intent, field.ErrorList) {
 		}},
 		{KeyKeyAlgorithm, func(v string) (err *field.Error) { i.keyAlgorithm, err = parseKeyAlgorithm(v); return err }},
 		{KeyMinTLS, func(v string) (err *field.Error) { i.minTLS, err = parseMinTLS(v); return err }},
-		{KeyServerCertificate, parseServerCertificate},
-		{KeyServerCredentialName, parseServerCredentialName},
+		{KeyServerCertificate, func(v string) (err *field.Error) { i.provided, err = parseServerCertificate(v); return err }},
+		{KeyServerCredentialName, func(v string) (err *field.Error) { i.credentialName, err = parseServerCredentialName(v); return err }},
 	}
 	known := keysOf(o.Kind)
 	for _, reader := range readers {
@@ -184,7 +184,30 @@ func parseSettings(o Object, p Platform) (Intent, field.ErrorList) {
 			errs = append(errs, err)
 		}
 	}
+	if len(errs) == 0 {
+		errs = providedErrors(i, o)
+	}
 	return i, errs
+}
+
+// providedErrors are settings that contradict who makes the server certificate.
+func providedErrors(i Intent, o Object) field.ErrorList {
+	var errs field.ErrorList
+	if !i.provided {
+		if i.credentialName != "" {
+			errs = append(errs, field.Invalid(annotation(KeyServerCredentialName), shown(i.credentialName), fmt.Sprintf("goes with %s: provided: add that, or leave it out and the server certificate is issued", KeyServerCertificate)))
+		}
+		return errs
+	}
+	if o.Kind == KindAPIRule && i.credentialName == "" {
+		errs = append(errs, field.Required(annotation(KeyServerCredentialName), fmt.Sprintf("%s: provided needs the name of the Secret with the certificate, in the ingress namespace: add it", KeyServerCertificate)))
+	}
+	for _, key := range []string{KeyCertificateLifetime, KeyKeyAlgorithm} {
+		if value, stated := o.Annotations[key]; stated {
+			errs = append(errs, field.Invalid(annotation(key), shown(value), fmt.Sprintf("goes with an issued certificate, and %s: provided says that it is somebody else's: take one of the two off", KeyServerCertificate)))
+		}
+	}
+	return errs
 }
 
 // impliedAuthority is the name of the authority that a namespace gets by itself.

@@ -116,47 +116,55 @@ func TestParseLeavesAloneWhatDoesNotAsk(t *testing.T) {
 }
 
 func TestParseSaysWhatIsWrong(t *testing.T) {
-	with := func(key, value string) map[string]string {
-		return map[string]string{KeyMode: "mutual", key: value}
+	with := func(pairs ...string) map[string]string {
+		annotations := map[string]string{KeyMode: "mutual"}
+		for i := 0; i < len(pairs); i += 2 {
+			annotations[pairs[i]] = pairs[i+1]
+		}
+		return annotations
 	}
 	long := strings.Repeat("a,", 70) + "a"
 	tests := map[string]struct {
 		object Object
 		want   string
 	}{
-		"key in another case":          {gateway(map[string]string{Prefix + "Mode": "mutual"}), `metadata.annotations[mtls.sallyport.dev/Mode]: Invalid value: "mutual": unknown key: it is spelt mtls.sallyport.dev/mode`},
-		"prefix in another case":       {gateway(map[string]string{"MTLS.sallyport.dev/mode": "mutual"}), `unknown key: it is spelt mtls.sallyport.dev/mode`},
-		"key that does not exist":      {gateway(with(Prefix+"modes", "x")), `metadata.annotations[mtls.sallyport.dev/modes]: Invalid value: "x": unknown key: a Gateway has mtls.sallyport.dev/allowed-clients, `},
-		"key of another kind":          {gateway(with(KeyClientHeaders, "uri")), `goes on an APIRule, not on a Gateway`},
-		"key of a Secret":              {gateway(with(KeyAdopt, "shop/edge")), `goes on a Secret, not on a Gateway`},
-		"key of the agent":             {gateway(with(KeyManaged, "true")), `is written by the agent only, as a label`},
-		"setting as a label":           {Object{Kind: KindGateway, Labels: map[string]string{KeyMode: "mutual"}}, `metadata.labels[mtls.sallyport.dev/mode]: Invalid value: "mutual": is not a label of this object; settings are annotations`},
-		"namespace label on an object": {Object{Kind: KindGateway, Labels: map[string]string{LabelDefaultMode: "mutual"}}, `goes on a Namespace; on an object write the annotation mtls.sallyport.dev/mode`},
-		"mode in another case":         {gateway(map[string]string{KeyMode: "Mutual"}), `metadata.annotations[mtls.sallyport.dev/mode]: Unsupported value: "Mutual": supported values: "mutual", "optional", "disabled"`},
-		"mode with a space":            {gateway(map[string]string{KeyMode: "mutual "}), `Unsupported value: "mutual "`},
-		"empty mode":                   {gateway(map[string]string{KeyMode: ""}), `Unsupported value: ""`},
-		"hostile mode":                 {gateway(map[string]string{KeyMode: "\x1b[31m\u202e\n" + strings.Repeat("x", 256<<10)}), `Unsupported value: "\x1b[31m\u202e\n` + strings.Repeat("x", 55) + `..."`},
-		"settings without a mode":      {gateway(map[string]string{KeyMinTLS: "TLSv1.3"}), `metadata.annotations[mtls.sallyport.dev/mode]: Required value: mtls.sallyport.dev/min-tls says how, but nothing says that: add mtls.sallyport.dev/mode: mutual, or disabled to keep it off`},
-		"two authorities":              {gateway(with(KeyAuthorities, "a,b")), `more than one authority is not supported by this version: name one`},
-		"authority in a path":          {gateway(with(KeyAuthorities, "../a")), `must be the name of a CertificateAuthority`},
-		"empty authority":              {gateway(with(KeyAuthorities, "a,")), `has an empty item; it is a comma-separated list`},
-		"provided certificate":         {gateway(with(KeyServerCertificate, "provided")), `Invalid value: "provided": is not supported by this version`},
-		"credential name":              {apirule(with(KeyServerCredentialName, "x")), `goes with mtls.sallyport.dev/server-certificate: provided, which is not supported`},
-		"server certificate of nobody": {gateway(with(KeyServerCertificate, "none")), `Unsupported value: "none": supported values: "issued"`},
-		"old TLS":                      {gateway(with(KeyMinTLS, "TLSv1.1")), `Unsupported value: "TLSv1.1": supported values: "TLSv1.2", "TLSv1.3"`},
-		"weak key":                     {gateway(with(KeyKeyAlgorithm, "RSA-1024")), `Unsupported value: "RSA-1024"`},
-		"lifetime without a unit":      {gateway(with(KeyCertificateLifetime, "720")), `must be a duration such as 720h or 90m`},
-		"lifetime too short":           {gateway(with(KeyCertificateLifetime, "59s")), `must be at least 1m0s`},
-		"negative lifetime":            {gateway(with(KeyCertificateLifetime, "-720h")), `must be at least 1m0s`},
-		"wildcard client":              {gateway(with(KeyAllowedClients, "*.example.com")), `must be client/<name>, spiffe://<trust domain>/<path>, or an exact DNS name in lower case`},
-		"client in another scheme":     {gateway(with(KeyAllowedClients, "https://example.com/a")), `must be spiffe://<trust domain>/<path>`},
-		"SPIFFE ID with a query":       {gateway(with(KeyAllowedClients, "spiffe://example.com/a?b")), `without user, port, query or escapes`},
-		"SPIFFE ID that climbs":        {gateway(with(KeyAllowedClients, "spiffe://example.com/a/../b")), `without empty or relative segments`},
-		"SPIFFE ID without a path":     {gateway(with(KeyAllowedClients, "spiffe://example.com")), `without empty or relative segments`},
-		"client twice":                 {gateway(with(KeyAllowedClients, "client/a,client/a")), `Invalid value: "client/a": is there twice: write it once`},
-		"too many clients":             {gateway(with(KeyAllowedClients, long)), `Too many: 71: must have at most 64 items`},
-		"unknown header":               {apirule(with(KeyClientHeaders, "uri,name")), `Unsupported value: "name"`},
-		"headers with optional":        {apirule(map[string]string{KeyMode: "optional", KeyClientHeaders: "uri"}), `goes with mode: mutual only`},
+		"key in another case":                       {gateway(map[string]string{Prefix + "Mode": "mutual"}), `metadata.annotations[mtls.sallyport.dev/Mode]: Invalid value: "mutual": unknown key: it is spelt mtls.sallyport.dev/mode`},
+		"prefix in another case":                    {gateway(map[string]string{"MTLS.sallyport.dev/mode": "mutual"}), `unknown key: it is spelt mtls.sallyport.dev/mode`},
+		"key that does not exist":                   {gateway(with(Prefix+"modes", "x")), `metadata.annotations[mtls.sallyport.dev/modes]: Invalid value: "x": unknown key: a Gateway has mtls.sallyport.dev/allowed-clients, `},
+		"key of another kind":                       {gateway(with(KeyClientHeaders, "uri")), `goes on an APIRule, not on a Gateway`},
+		"key of a Secret":                           {gateway(with(KeyAdopt, "shop/edge")), `goes on a Secret, not on a Gateway`},
+		"key of the agent":                          {gateway(with(KeyManaged, "true")), `is written by the agent only, as a label`},
+		"setting as a label":                        {Object{Kind: KindGateway, Labels: map[string]string{KeyMode: "mutual"}}, `metadata.labels[mtls.sallyport.dev/mode]: Invalid value: "mutual": is not a label of this object; settings are annotations`},
+		"namespace label on an object":              {Object{Kind: KindGateway, Labels: map[string]string{LabelDefaultMode: "mutual"}}, `goes on a Namespace; on an object write the annotation mtls.sallyport.dev/mode`},
+		"mode in another case":                      {gateway(map[string]string{KeyMode: "Mutual"}), `metadata.annotations[mtls.sallyport.dev/mode]: Unsupported value: "Mutual": supported values: "mutual", "optional", "disabled"`},
+		"mode with a space":                         {gateway(map[string]string{KeyMode: "mutual "}), `Unsupported value: "mutual "`},
+		"empty mode":                                {gateway(map[string]string{KeyMode: ""}), `Unsupported value: ""`},
+		"hostile mode":                              {gateway(map[string]string{KeyMode: "\x1b[31m\u202e\n" + strings.Repeat("x", 256<<10)}), `Unsupported value: "\x1b[31m\u202e\n` + strings.Repeat("x", 55) + `..."`},
+		"settings without a mode":                   {gateway(map[string]string{KeyMinTLS: "TLSv1.3"}), `metadata.annotations[mtls.sallyport.dev/mode]: Required value: mtls.sallyport.dev/min-tls says how, but nothing says that: add mtls.sallyport.dev/mode: mutual, or disabled to keep it off`},
+		"two authorities":                           {gateway(with(KeyAuthorities, "a,b")), `more than one authority is not supported by this version: name one`},
+		"authority in a path":                       {gateway(with(KeyAuthorities, "../a")), `must be the name of a CertificateAuthority`},
+		"empty authority":                           {gateway(with(KeyAuthorities, "a,")), `has an empty item; it is a comma-separated list`},
+		"provided certificate, and how to issue it": {gateway(with(KeyServerCertificate, "provided", KeyKeyAlgorithm, "RSA-2048")), `metadata.annotations[mtls.sallyport.dev/key-algorithm]: Invalid value: "RSA-2048": goes with an issued certificate`},
+		"provided certificate of no name":           {apirule(with(KeyServerCertificate, "provided")), `metadata.annotations[mtls.sallyport.dev/server-credential-name]: Required value: mtls.sallyport.dev/server-certificate: provided needs the name of the Secret`},
+		"credential name of nothing provided":       {apirule(with(KeyServerCredentialName, "x")), `goes with mtls.sallyport.dev/server-certificate: provided: add that`},
+		"credential name of a CA":                   {apirule(with(KeyServerCertificate, "provided", KeyServerCredentialName, "x-cacert")), `must not end in -cacert`},
+		"credential name of ours":                   {apirule(with(KeyServerCertificate, "provided", KeyServerCredentialName, "shop.edge.mtls")), `or in .mtls, which is ours`},
+		"credential name that is a URL":             {apirule(with(KeyServerCertificate, "provided", KeyServerCredentialName, "kubernetes://a/b")), `must be the name of a Secret`},
+		"server certificate of nobody":              {gateway(with(KeyServerCertificate, "none")), `Unsupported value: "none": supported values: "issued", "provided"`},
+		"old TLS":                                   {gateway(with(KeyMinTLS, "TLSv1.1")), `Unsupported value: "TLSv1.1": supported values: "TLSv1.2", "TLSv1.3"`},
+		"weak key":                                  {gateway(with(KeyKeyAlgorithm, "RSA-1024")), `Unsupported value: "RSA-1024"`},
+		"lifetime without a unit":                   {gateway(with(KeyCertificateLifetime, "720")), `must be a duration such as 720h or 90m`},
+		"lifetime too short":                        {gateway(with(KeyCertificateLifetime, "59s")), `must be at least 1m0s`},
+		"negative lifetime":                         {gateway(with(KeyCertificateLifetime, "-720h")), `must be at least 1m0s`},
+		"wildcard client":                           {gateway(with(KeyAllowedClients, "*.example.com")), `must be client/<name>, spiffe://<trust domain>/<path>, or an exact DNS name in lower case`},
+		"client in another scheme":                  {gateway(with(KeyAllowedClients, "https://example.com/a")), `must be spiffe://<trust domain>/<path>`},
+		"SPIFFE ID with a query":                    {gateway(with(KeyAllowedClients, "spiffe://example.com/a?b")), `without user, port, query or escapes`},
+		"SPIFFE ID that climbs":                     {gateway(with(KeyAllowedClients, "spiffe://example.com/a/../b")), `without empty or relative segments`},
+		"SPIFFE ID without a path":                  {gateway(with(KeyAllowedClients, "spiffe://example.com")), `without empty or relative segments`},
+		"client twice":                              {gateway(with(KeyAllowedClients, "client/a,client/a")), `Invalid value: "client/a": is there twice: write it once`},
+		"too many clients":                          {gateway(with(KeyAllowedClients, long)), `Too many: 71: must have at most 64 items`},
+		"unknown header":                            {apirule(with(KeyClientHeaders, "uri,name")), `Unsupported value: "name"`},
+		"headers with optional":                     {apirule(map[string]string{KeyMode: "optional", KeyClientHeaders: "uri"}), `goes with mode: mutual only`},
 		"headers in v1beta1": {
 			Object{Kind: KindAPIRule, APIVersion: "gateway.kyma-project.io/v1beta1", Annotations: with(KeyClientHeaders, "uri")}, `needs an APIRule of version v2`,
 		},

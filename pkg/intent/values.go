@@ -59,19 +59,27 @@ func parseAuthorities(value, namespace string) (types.NamespacedName, *field.Err
 	return first, nil
 }
 
-func parseServerCertificate(value string) *field.Error {
-	switch value {
-	case "issued":
-		return nil
-	case "provided":
-		return field.Invalid(annotation(KeyServerCertificate), value, "is not supported by this version: leave it out, and the server certificate is issued").WithOrigin(originVersion)
+// ServerCertificates are the values of KeyServerCertificate.
+func ServerCertificates() []string { return []string{"issued", "provided"} }
+
+func parseServerCertificate(value string) (provided bool, err *field.Error) {
+	if !slices.Contains(ServerCertificates(), value) {
+		return false, field.NotSupported(annotation(KeyServerCertificate), shown(value), ServerCertificates())
 	}
-	return field.NotSupported(annotation(KeyServerCertificate), shown(value), []string{"issued"})
+	return value == "provided", nil
 }
 
-func parseServerCredentialName(value string) *field.Error {
-	return field.Invalid(annotation(KeyServerCredentialName), shown(value),
-		fmt.Sprintf("goes with %s: provided, which is not supported by this version: leave it out, and the server certificate is issued", KeyServerCertificate)).WithOrigin(originVersion)
+// parseServerCredentialName takes the name of a Secret. Istio reads a name that ends in -cacert as a
+// CA only, and the others are ours.
+func parseServerCredentialName(value string) (string, *field.Error) {
+	at := annotation(KeyServerCredentialName)
+	switch {
+	case len(validation.IsDNS1123Subdomain(value)) > 0:
+		return "", field.Invalid(at, shown(value), "must be the name of a Secret in the ingress namespace, in lower-case letters, digits, - and .")
+	case strings.HasSuffix(value, caSuffix) || strings.HasSuffix(value, serverSuffix):
+		return "", field.Invalid(at, shown(value), fmt.Sprintf("must not end in %s, which Istio takes for a CA, or in %s, which is ours", caSuffix, serverSuffix))
+	}
+	return value, nil
 }
 
 func parseMinTLS(value string) (TLSVersion, *field.Error) {

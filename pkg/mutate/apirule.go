@@ -158,7 +158,7 @@ func gatewayLevelKey(apirule map[string]any) string {
 	annotations, _, _, _ := metadata(apirule)
 	for _, key := range sortedKeys(annotations) {
 		switch key {
-		case intent.KeyAuthorities, intent.KeyAllowedClients, intent.KeyMinTLS, intent.KeyKeyAlgorithm, intent.KeyCertificateLifetime, intent.KeyServerCertificate:
+		case intent.KeyAuthorities, intent.KeyAllowedClients, intent.KeyMinTLS, intent.KeyKeyAlgorithm, intent.KeyCertificateLifetime, intent.KeyServerCertificate, intent.KeyServerCredentialName:
 			return key
 		}
 	}

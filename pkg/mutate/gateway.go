@@ -120,6 +120,9 @@ func (p *patch) servers(wanted, previous *settings, old map[string]any, c Capabi
 	if v := credentialsDiffer(judged, wanted); v != nil {
 		violations = append(violations, *v)
 	}
+	if wanted.provided && !c.CACertCredentialName {
+		violations = append(violations, Violation{Path: "metadata.annotations[" + intent.KeyServerCertificate + "]", Message: "found provided, which needs Istio 1.28 or newer: before, the CAs of the callers cannot stand apart from the server's Secret, and what is in that could take their place; let the certificate be issued, or upgrade"})
+	}
 	if len(violations) > 0 {
 		return violations
 	}
@@ -305,9 +308,15 @@ func dotted(path string) string {
 // empty if they refer to none.
 func Secrets(gateway map[string]any) (server, ca string) {
 	for _, s := range list(object(gateway["spec"])["servers"]) {
-		if name := text(object(object(s)["tls"])["credentialName"]); name != "" {
-			return name, intent.CASecretFor(name)
+		tls := object(object(s)["tls"])
+		name := text(tls["credentialName"])
+		if name == "" {
+			continue
 		}
+		if apart := text(tls["caCertCredentialName"]); apart != "" {
+			return name, apart
+		}
+		return name, intent.CASecretFor(name)
 	}
 	return "", ""
 }

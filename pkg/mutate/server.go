@@ -26,11 +26,17 @@ func (v Violation) String() string { return v.Path + ": " + v.Message }
 
 // settings are what an Intent governs in every server of a Gateway.
 type settings struct {
-	mode           string
+	mode string
+	// credentialName is that of the server's Secret where the server names none; empty if it has to
+	// name one, because the certificate is provided.
 	credentialName string
-	minTLS         string
+	// own is the name of the Secret that is ours, whether the server's certificate is or not.
+	own    string
+	minTLS string
 	// allowed are the subjectAltNames; nil for none.
 	allowed []string
+	// provided is whether the server's certificate is somebody else's.
+	provided bool
 }
 
 func settingsOf(in intent.Intent, namespace, name string) *settings {
@@ -38,10 +44,23 @@ func settingsOf(in intent.Intent, namespace, name string) *settings {
 	if in.Mode() == intent.ModeOptional {
 		mode = "OPTIONAL_MUTUAL"
 	}
-	return &settings{
-		mode: mode, credentialName: intent.ServerSecretName(namespace, name),
-		minTLS: in.MinTLS().Istio(), allowed: in.AllowedClients(),
+	own := intent.ServerSecretName(namespace, name)
+	s := &settings{mode: mode, credentialName: own, own: own, provided: in.Provided(), minTLS: in.MinTLS().Istio(), allowed: in.AllowedClients()}
+	if in.Provided() {
+		s.credentialName = in.ServerCredentialName()
 	}
+	return s
+}
+
+// caName is where the CAs of the callers are, beside a server's certificate. If that is somebody
+// else's, they stand apart: where a CA Secret is missing, istiod would take the CAs that are in the
+// server's own (istio/istio:pilot/pkg/credentials/kube/secrets.go), and nobody but the agent can make
+// a Secret under the name that is ours.
+func (s *settings) caName(credential string) string {
+	if s.provided {
+		return intent.CASecretFor(s.own)
+	}
+	return intent.CASecretFor(credential)
 }
 
 // server is one server of a Gateway under judgement.
@@ -188,6 +207,9 @@ func redirectOnTLS(s server, _ *settings) *Violation {
 // a URL as another kind of place.
 func credentialNameUnusable(s server, wanted *settings) *Violation {
 	name := text(s.tls["credentialName"])
+	if wanted.provided {
+		return s.providedNameUnusable(name, wanted)
+	}
 	switch {
 	case name == "" || name == wanted.credentialName:
 		return nil
@@ -201,8 +223,23 @@ func credentialNameUnusable(s server, wanted *settings) *Violation {
 	return nil
 }
 
+// providedNameUnusable: the Secret with the provided certificate has to be named, and to be nobody's
+// but its owner's.
+func (s server) providedNameUnusable(name string, wanted *settings) *Violation {
+	says := intent.KeyServerCertificate + ": provided"
+	switch {
+	case name == "" && wanted.credentialName == "":
+		return s.violation("tls.credentialName", "is empty, and %s asks for a Secret that is there: name it", says)
+	case name == "" || wanted.credentialName != "" && name == wanted.credentialName:
+		return nil
+	case len(validation.IsDNS1123Subdomain(name)) > 0, strings.HasSuffix(name, "-cacert"), strings.HasSuffix(name, ".mtls"):
+		return s.violation("tls.credentialName", "found %.300q, and %s asks for the name of a Secret that does not end in -cacert or .mtls: name the one with the certificate", name, says)
+	}
+	return nil
+}
+
 func caNameContradicts(s server, wanted *settings) *Violation {
-	found, derived := text(s.tls["caCertCredentialName"]), intent.CASecretFor(s.credential(wanted))
+	found, derived := text(s.tls["caCertCredentialName"]), wanted.caName(s.credential(wanted))
 	if found == "" || found == derived || s.wroteCAName() {
 		return nil
 	}
@@ -244,7 +281,7 @@ func (s server) wrote(field string, written func(*settings) any) bool {
 
 // wroteCAName: the CA's name follows the credential's.
 func (s server) wroteCAName() bool {
-	return s.wrote("caCertCredentialName", func(*settings) any { return intent.CASecretFor(text(s.old["credentialName"])) })
+	return s.wrote("caCertCredentialName", func(p *settings) any { return p.caName(text(s.old["credentialName"])) })
 }
 
 // credential is the credentialName the server ends up with.
@@ -262,7 +299,7 @@ func (p *patch) inject(s server, wanted *settings, c Capabilities) {
 	write(wanted.mode, "mode")
 	write(credential, "credentialName")
 	if c.CACertCredentialName || text(s.tls["caCertCredentialName"]) != "" { // what is there must not name another's
-		write(intent.CASecretFor(credential), "caCertCredentialName")
+		write(wanted.caName(credential), "caCertCredentialName")
 	}
 	write(wanted.minTLS, "minProtocolVersion")
 	switch {

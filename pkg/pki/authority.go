@@ -27,6 +27,8 @@ type Authority struct {
 	certificate Certificate
 	key         Key
 	selfSigned  bool
+	// above is what peers get beside a leaf.
+	above []Certificate
 }
 
 // RootRequest describes a self-signed root.
@@ -87,8 +89,64 @@ func newAuthority(c Certificate, key Key) (Authority, error) {
 		return Authority{}, fmt.Errorf("reading CA: the private key does not belong to certificate %s", c.serial)
 	}
 	p := c.parsed
-	selfSigned := bytes.Equal(p.RawIssuer, p.RawSubject) && p.CheckSignatureFrom(p) == nil
-	return Authority{certificate: c, key: key, selfSigned: selfSigned}, nil
+	a := Authority{certificate: c, key: key, selfSigned: bytes.Equal(p.RawIssuer, p.RawSubject) && p.CheckSignatureFrom(p) == nil}
+	if !a.selfSigned {
+		a.above = []Certificate{c} // peers have roots, and nothing between
+	}
+	return a, nil
+}
+
+// Through returns the same authority with other certificates beside its leaves: one of its
+// own key, and those above that one. Peers that do not know the authority, and know who
+// signed the last of them, find the way.
+func (a Authority) Through(above ...Certificate) (Authority, error) {
+	for i, c := range above {
+		if err := c.asCA(); err != nil {
+			return Authority{}, err
+		}
+		switch {
+		case i == 0 && !a.sameCA(c):
+			return Authority{}, fmt.Errorf("certificate %s is not of CA %q and its key", c.serial, a.certificate.parsed.Subject.CommonName)
+		case i > 0 && above[i-1].parsed.CheckSignatureFrom(c.parsed) != nil:
+			return Authority{}, fmt.Errorf("CA certificate %s is not signed by the next, %s", above[i-1].serial, c.serial)
+		}
+	}
+	a.above = above
+	return a, nil
+}
+
+func (a Authority) sameCA(c Certificate) bool {
+	own := a.certificate.parsed
+	return bytes.Equal(own.RawSubject, c.parsed.RawSubject) && bytes.Equal(own.RawSubjectPublicKeyInfo, c.parsed.RawSubjectPublicKeyInfo)
+}
+
+// CrossSign certifies the key of another CA under the other's own name, so that whoever
+// trusts only this one can verify what the other signs (RFC 5280 section 3.2). It is valid
+// while both are, and lets no further CA stand below it.
+func (a Authority) CrossSign(other Certificate, now time.Time) (Certificate, error) {
+	if a.IsZero() {
+		return Certificate{}, errNoAuthority
+	}
+	own := a.certificate.parsed
+	if own.MaxPathLenZero && own.MaxPathLen == 0 {
+		return Certificate{}, fmt.Errorf("cross-signing CA %q: CA %q allows no CA below itself, its path length is 0 (RFC 5280 section 4.2.1.9)",
+			other.parsed.Subject.CommonName, own.Subject.CommonName)
+	}
+	for _, c := range []Certificate{a.certificate, other} {
+		if err := errors.Join(c.asCA(), c.validAt(now)); err != nil {
+			return Certificate{}, fmt.Errorf("cross-signing CA %q: %w", other.parsed.Subject.CommonName, err)
+		}
+	}
+	span := validity{from: other.NotBefore(), to: other.NotAfter()}.inside(a.certificate)
+	template, err := span.template(other.parsed.PublicKey)
+	if err != nil {
+		return Certificate{}, fmt.Errorf("cross-signing: %w", err)
+	}
+	template.RawSubject, template.SubjectKeyId = other.parsed.RawSubject, other.parsed.SubjectKeyId
+	template.BasicConstraintsValid, template.IsCA, template.MaxPathLenZero = true, true, true
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	template.AuthorityKeyId = own.SubjectKeyId
+	return sign(template, own, other.parsed.PublicKey, a.key)
 }
 
 // Certificate is the CA's own certificate.
@@ -99,6 +157,10 @@ func (a Authority) Key() Key { return a.key }
 
 // IsZero reports whether there is no authority.
 func (a Authority) IsZero() bool { return a.certificate.IsZero() }
+
+// Above are the certificates that peers get beside a leaf: none of a root, unless Through
+// says so. Callers must not change the slice.
+func (a Authority) Above() []Certificate { return a.above }
 
 // SelfSigned reports whether the CA is its own issuer: a root.
 func (a Authority) SelfSigned() bool { return a.selfSigned }
@@ -133,15 +195,7 @@ func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifeti
 	if err != nil {
 		return Chain{}, err
 	}
-	return a.chainFor(leaf)
-}
-
-// chainFor is the leaf, and the CA itself unless it is a root: peers have roots.
-func (a Authority) chainFor(leaf Certificate) (Chain, error) {
-	if a.SelfSigned() {
-		return newChain([]Certificate{leaf})
-	}
-	return newChain([]Certificate{leaf, a.certificate})
+	return newChain(append([]Certificate{leaf}, a.above...))
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key Key) (Certificate, error) {

@@ -194,3 +194,72 @@ func TestTheZeroAuthoritySignsNothing(t *testing.T) {
 	_, err = (pki.Authority{}).IssueClient(clientRequest("payments"), generateKey(t, pki.ECDSAP256), now)
 	wantError(t, err, "issuing client certificate for spiffe://cluster.local/ns/shop/client/payments: there is no CA to sign with")
 }
+
+func TestCrossSignedAuthorityIsVerifiedByThoseWhoKnowItsSignerAlone(t *testing.T) {
+	current, next := root(t, "current"), root(t, "next")
+	cross, err := current.CrossSign(next.Certificate(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := cross.X509(); !c.MaxPathLenZero || c.Subject.CommonName != "next" || cross.SubjectKeyID() != next.Certificate().SubjectKeyID() {
+		t.Errorf("cross-signed certificate of %q, key %s, path length %d", c.Subject.CommonName, cross.SubjectKeyID(), c.MaxPathLen)
+	}
+	through, err := next.Through(cross)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := generateKey(t, pki.ECDSAP256)
+	hosts := []string{"a.example.com"}
+	for name, test := range map[string]struct {
+		signer, knows pki.Authority
+		verifies      bool
+	}{
+		"handed out with it, known is its signer": {through, current, true},
+		"handed out with it, known is itself":     {through, next, true},
+		"handed out without, known is its signer": {next, current, false},
+	} {
+		pair, err := test.signer.IssueServer(pki.ServerRequest{Hosts: hosts, Key: key, Lifetime: time.Hour}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle, err := pki.NewBundle([]pki.BundleEntry{{CA: test.knows.Certificate()}}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pair.Chain().VerifyServer(bundle, hosts, now); (err == nil) != test.verifies {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCrossSigningIsRefusedWhereNobodyCouldVerifyIt(t *testing.T) {
+	current, next := root(t, "current"), root(t, "next")
+	cross, err := current.CrossSign(next.Certificate(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := pki.ParseAuthority(cross.PEM(), next.Key().PEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := next.IssueServer(pki.ServerRequest{Hosts: []string{"a.example.com"}, Key: next.Key(), Lifetime: time.Hour}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := pair.Leaf()
+	for name, test := range map[string]struct {
+		sign func() error
+		want string
+	}{
+		"its path length is 0":  {func() error { _, err := below.CrossSign(current.Certificate(), now); return err }, "allows no CA below itself, its path length is 0"},
+		"it has ended":          {func() error { _, err := current.CrossSign(next.Certificate(), now.Add(1e6*time.Hour)); return err }, "ended at"},
+		"there is none":         {func() error { _, err := (pki.Authority{}).CrossSign(next.Certificate(), now); return err }, "there is no CA to sign with"},
+		"it is of another CA":   {func() error { _, err := current.Through(cross); return err }, `is not of CA "current"`},
+		"the next does not fit": {func() error { _, err := next.Through(cross, next.Certificate()); return err }, "is not signed by the next"},
+		"it is no CA's":         {func() error { _, err := next.Through(leaf); return err }, "is not a CA"},
+	} {
+		if err := test.sign(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: found error %v, expected one with %q", name, err, test.want)
+		}
+	}
+}

@@ -50,6 +50,14 @@ func (c Chain) Leaf() Certificate {
 	return c.certificates[0]
 }
 
+// Above are the CAs above the leaf. Callers must not change the slice.
+func (c Chain) Above() []Certificate {
+	if len(c.certificates) == 0 {
+		return nil
+	}
+	return c.certificates[1:]
+}
+
 // PEM is the leaf, then the CAs above it.
 func (c Chain) PEM() []byte {
 	var all []byte

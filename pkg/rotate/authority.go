@@ -1,9 +1,6 @@
 package rotate
 
 import (
-	"errors"
-	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -12,12 +9,15 @@ import (
 
 // AuthoritySettings are what is asked of an authority.
 type AuthoritySettings struct {
-	// Name goes into the subject of each generation, cut to 40 bytes.
+	// Name goes into the subject of each generation, cut to 40 bytes. The jitter of its rotation
+	// is derived from it.
 	Name string
 	// RootLifetime is the life of one generation.
 	RootLifetime time.Duration
 	// RootAlgorithm is that of a generation's key.
 	RootAlgorithm pki.Algorithm
+	// LongestLeaf bounds the life of what a generation signs.
+	LongestLeaf time.Duration
 	// Revocation is whether gateways get CRLs.
 	Revocation bool
 	// CRLValidity is the time from a CRL's signature to its next update.
@@ -28,33 +28,146 @@ type AuthoritySettings struct {
 	ProbeIdentity string
 	// Revocations are the certificates of callers that CRLs have to list.
 	Revocations Revocations
+	// Rotation says how one generation gives way to the next.
+	Rotation RotationSettings
 }
 
-// PlanAuthority says which generations and CRLs to make now. An authority without
-// any generation gets its first. One whose active generation has ended gets
-// nothing: who trusted it must be asked.
-func PlanAuthority(ledger Ledger, s AuthoritySettings, now time.Time) Plan {
-	if len(ledger.generations) == 0 {
-		plan := Plan{Steps: []Step{{Action: CreateGeneration, Generation: generationID(1), Reason: ReasonMissing}}}
-		if s.Revocation {
-			plan.Steps = append(plan.Steps, Step{Action: SignCRL, Generation: generationID(1), Reason: ReasonMissing})
-			plan.Next = now.Add(s.CRLRefresh)
+// RotationSettings say how one generation gives way to the next.
+type RotationSettings struct {
+	// Paused keeps the authority in its phase, but not beyond the point of no return.
+	Paused bool
+	// Windows are the only times in which another phase may be entered; none allows any time. They
+	// too hold nothing up beyond the point of no return.
+	Windows []Window
+	// MinimumOverlap is how long gateways trust the next generation until it issues, at least;
+	// a quarter of what the active one has left, at most.
+	MinimumOverlap time.Duration
+	// Proof is whether handshakes have to show that a phase may be left.
+	Proof bool
+	// ProofTimeout is how long a replica holds a phase up of which nothing is known.
+	ProofTimeout time.Duration
+	// LookEvery is how often to look for answers that hold a phase up.
+	LookEvery time.Duration
+	// RotateAfter asks for a rotation: a generation made before it is replaced. Zero asks for none.
+	RotateAfter time.Time
+	// Compromised are the key ids of generations that must not be trusted any longer.
+	Compromised []string
+	// CallersUpdated is the key id of a generation that every caller knows.
+	CallersUpdated string
+}
+
+// Window is a recurring span of time.
+type Window struct {
+	// Opens is when it opens next after an instant; zero if it never does again.
+	Opens func(after time.Time) time.Time
+	// Duration is how long it stays open.
+	Duration time.Duration
+}
+
+// opens is when another phase may be entered next: zero if it may be at now, or if no window opens
+// ever again, which is false.
+func (s RotationSettings) opens(now time.Time) (next time.Time, may bool) {
+	for _, w := range s.Windows {
+		opened := w.Opens(now.Add(-w.Duration))
+		if !opened.IsZero() && !opened.After(now) {
+			return time.Time{}, true
 		}
-		return plan
+		next = earlier(next, w.Opens(now))
 	}
-	var plan Plan
-	for _, g := range ledger.generations {
-		if !s.Revocation || now.After(g.Authority.Certificate().NotAfter()) {
+	return next, len(s.Windows) == 0
+}
+
+// The shares of a generation's life at which something has to happen. SPIRE has the same
+// (spiffe/spire:pkg/server/ca/manager/slot.go).
+const (
+	prepareDivisor  = 2  // half of it is over: the next one is made
+	activateDivisor = 6  // a sixth is left: the next one issues
+	noReturnDivisor = 12 // a twelfth is left: time alone decides
+	overlapDivisor  = 4  // of what is left, the overlap takes a quarter at most
+)
+
+// PlanAuthority says what to do with an authority now: which phase to enter, which
+// generations and CRLs to make. An authority without any generation gets its first. Each
+// phase is stored before the next one is entered. One whose active generation has ended, and
+// that has no next one, gets nothing unless asked: who trusted it must be asked.
+func PlanAuthority(ledger Ledger, s AuthoritySettings, e Evidence, now time.Time) Plan {
+	p := planner{Ledger: ledger, s: s, e: e, now: now, plan: Plan{Phase: ledger.Phase()}}
+	if len(ledger.generations) == 0 {
+		p.create(ReasonMissing)
+		return p.plan
+	}
+	if !p.throwOut() {
+		p.rotate()
+	}
+	p.signCRLs()
+	return p.plan
+}
+
+// planner gathers the steps of one plan.
+type planner struct {
+	Ledger
+	s    AuthoritySettings
+	e    Evidence
+	now  time.Time
+	plan Plan
+}
+
+func (p *planner) step(a Action, generation string, r Reason) {
+	p.plan.Steps = append(p.plan.Steps, Step{Action: a, Generation: generation, Reason: r})
+}
+
+// look has the plan made again at an instant.
+func (p *planner) look(at time.Time) { p.plan.Next = earlier(p.plan.Next, at) }
+
+// create makes the next generation and its first CRL. It returns its id.
+func (p *planner) create(r Reason) string {
+	id := generationID(p.last + 1)
+	p.step(CreateGeneration, id, r)
+	if p.s.Revocation {
+		p.step(SignCRL, id, ReasonMissing)
+		p.look(p.now.Add(p.s.CRLRefresh))
+	}
+	return id
+}
+
+// signCRLs signs those that are due, of every generation that stays.
+func (p *planner) signCRLs() {
+	if !p.s.Revocation {
+		return
+	}
+	for _, g := range p.generations {
+		if g.ended(p.now) || p.leaves(g.ID) {
 			continue
 		}
-		due, reason := crlDue(g, s, now)
-		if !due.After(now) {
-			plan.Steps = append(plan.Steps, Step{Action: SignCRL, Generation: g.ID, Reason: reason})
-			due = now.Add(s.CRLRefresh)
+		due, reason := crlDue(g, p.s, p.now)
+		if p.revokes(g) {
+			due, reason = p.now, ReasonRevocation
 		}
-		plan.Next = earlier(plan.Next, due)
+		if !due.After(p.now) {
+			p.step(SignCRL, g.ID, reason)
+			due = p.now.Add(p.s.CRLRefresh)
+		}
+		p.look(due)
 	}
-	return plan
+}
+
+// leaves reports whether a generation is dropped by the plan.
+func (p *planner) leaves(id string) bool {
+	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool {
+		return s.Generation == id && (s.Action == Remove || s.Action == ThrowOut)
+	})
+}
+
+// revokes reports whether a generation vouched for one that is thrown out.
+func (p *planner) revokes(g Generation) bool {
+	return slices.ContainsFunc(p.generations, func(thrown Generation) bool {
+		return p.leaves(thrown.ID) && slices.Contains(p.s.Rotation.Compromised, thrown.keyID()) && thrown.crossedBy(g)
+	})
+}
+
+// crossedBy reports whether another generation vouches for this one.
+func (g Generation) crossedBy(signer Generation) bool {
+	return !g.Cross.IsZero() && g.Before.Equal(signer.Authority.Certificate())
 }
 
 // crlDue is when the generation needs its next CRL, and why.
@@ -68,101 +181,4 @@ func crlDue(g Generation, s AuthoritySettings, now time.Time) (time.Time, Reason
 		return now, ReasonLifetime // a shorter validity is asked for than when it was signed
 	}
 	return g.CRL.NextUpdate().Add(s.CRLRefresh - s.CRLValidity), ReasonDue
-}
-
-// MaterializeAuthority takes a plan's steps and returns the ledger after them. It
-// changes nothing of the ledger it was given.
-func MaterializeAuthority(ledger Ledger, plan Plan, s AuthoritySettings, now time.Time) (Ledger, error) {
-	after := Ledger{generations: slices.Clone(ledger.generations)}
-	for _, step := range plan.Steps {
-		var err error
-		switch step.Action {
-		case CreateGeneration:
-			err = after.create(step.Generation, s, now)
-		case SignCRL:
-			err = after.signCRL(step.Generation, s, now)
-		}
-		if err != nil {
-			return Ledger{}, fmt.Errorf("taking step %s of generation %s: %w", step.Action, step.Generation, err)
-		}
-	}
-	if size := after.crlSize(); len(plan.Steps) > 0 && size > pki.MaxCRLs {
-		return Ledger{}, fmt.Errorf("signing CRLs: %w: %d bytes, at most %d", ErrCRLsTooLarge, size, pki.MaxCRLs)
-	}
-	return after, after.check()
-}
-
-// ErrCRLsTooLarge says that the CRLs of an authority do not fit beside its CAs into the
-// Secret of a gateway any more.
-var ErrCRLsTooLarge = errors.New("the CRLs take more than fits")
-
-// crlSize is what all CRLs take, in bytes of PEM.
-func (l Ledger) crlSize() int {
-	size := 0
-	for _, g := range l.generations {
-		if !g.CRL.IsZero() {
-			size += len(g.CRL.PEM())
-		}
-	}
-	return size
-}
-
-// leafDivisor bounds the life of a certificate: a sixth of its authority's.
-const leafDivisor = 6
-
-// maxNameInSubject leaves room for the generation and the key in 64 bytes.
-const maxNameInSubject = 40
-
-// create makes a generation and makes it active: it is the first. Its subject has
-// the number of the generation and the beginning of its key id, so that no two
-// keys ever share a subject, not even if a ledger is lost and an authority begins
-// anew under its old name.
-func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
-	key, err := pki.GenerateKey(s.RootAlgorithm)
-	if err != nil {
-		return err
-	}
-	keyID, err := key.ID()
-	if err != nil {
-		return err
-	}
-	name := fmt.Sprintf("%s %s %s", s.Name[:min(len(s.Name), maxNameInSubject)], id, keyID[:12])
-	root, err := pki.NewRoot(pki.RootRequest{CommonName: name, Key: key, Lifetime: s.RootLifetime}, now)
-	if err != nil {
-		return err
-	}
-	probeKey, err := pki.GenerateKey(pki.ECDSAP256)
-	if err != nil {
-		return err
-	}
-	probe, err := root.IssueClient(pki.ClientRequest{CommonName: "revoked probe", Identity: s.ProbeIdentity + "/revoked", Lifetime: s.RootLifetime}, probeKey, now)
-	if err != nil {
-		return err
-	}
-	l.generations = append(l.generations, Generation{ID: id, State: Active, CreatedAt: now, Authority: root, Probe: probe})
-	return nil
-}
-
-// signCRL signs the next CRL. Its number is the time in milliseconds, and rises
-// even if the clock went back (RFC 5280 section 5.2.3).
-func (l *Ledger) signCRL(id string, s AuthoritySettings, now time.Time) error {
-	i := slices.IndexFunc(l.generations, func(g Generation) bool { return g.ID == id })
-	if i < 0 {
-		return fmt.Errorf("the ledger has no generation %s", id)
-	}
-	g := &l.generations[i]
-	number := big.NewInt(now.UnixMilli())
-	if !g.CRL.IsZero() && number.Cmp(g.CRL.Number()) <= 0 {
-		number = new(big.Int).Add(g.CRL.Number(), big.NewInt(1))
-	}
-	crl, err := g.Authority.SignCRL(pki.CRLRequest{
-		Number:     number,
-		Entries:    s.Revocations.entries(*g, s.RootLifetime/leafDivisor, now),
-		NextUpdate: now.Add(s.CRLValidity),
-	}, now)
-	if err != nil {
-		return err
-	}
-	g.CRL = crl
-	return nil
 }

@@ -53,7 +53,7 @@ func BenchmarkIssueServer(b *testing.B) {
 	b.Run("sallyport", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			pair, err := MaterializeServer(ca, trusted, hosts, leaves(), start)
+			pair, err := MaterializeServer(SignerOf(ca), trusted, hosts, leaves(), start)
 			if err != nil || len(pair.CertificatePEM()) == 0 || len(pair.KeyPEM()) == 0 {
 				b.Fatal(err)
 			}

@@ -22,6 +22,8 @@ const (
 	certificateFile      = ".crt"
 	keyFile              = ".key"
 	crlFile              = ".crl"
+	crossFile            = ".cross.crt"
+	beforeFile           = ".before.crt"
 	probeCertificateFile = ".probe.crt"
 	probeKeyFile         = ".probe.key"
 )
@@ -34,13 +36,31 @@ const maxIndex = 16 << 10
 
 type index struct {
 	Version     int          `json:"version"`
+	Last        int          `json:"last,omitempty"`
 	Generations []indexEntry `json:"generations"`
 }
 
 type indexEntry struct {
-	ID        string    `json:"id"`
-	State     State     `json:"state"`
-	CreatedAt time.Time `json:"createdAt"`
+	ID           string       `json:"id"`
+	State        State        `json:"state"`
+	CreatedAt    time.Time    `json:"createdAt"`
+	Since        time.Time    `json:"since,omitzero"`
+	Replaced     time.Time    `json:"replaced,omitzero"`
+	CrossRevoked []indexCross `json:"crossRevoked,omitempty"`
+}
+
+type indexCross struct {
+	Serial   string    `json:"serial"`
+	At       time.Time `json:"at"`
+	NotAfter time.Time `json:"notAfter"`
+}
+
+func (g Generation) entry() indexEntry {
+	entry := indexEntry{ID: g.ID, State: g.State, CreatedAt: g.CreatedAt.UTC(), Since: g.Since.UTC(), Replaced: g.Replaced.UTC()}
+	for _, c := range g.CrossRevoked {
+		entry.CrossRevoked = append(entry.CrossRevoked, indexCross{Serial: c.Serial.String(), At: c.At.UTC(), NotAfter: c.NotAfter.UTC()})
+	}
+	return entry
 }
 
 // Encode is the stored form of the ledger: the data of one Secret.
@@ -49,15 +69,18 @@ func (l Ledger) Encode() (map[string][]byte, error) {
 		return nil, fmt.Errorf("writing ledger: %w", err)
 	}
 	data := map[string][]byte{}
-	list := index{Version: formatVersion}
+	list := index{Version: formatVersion, Last: l.last}
 	for _, g := range l.generations {
-		list.Generations = append(list.Generations, indexEntry{ID: g.ID, State: g.State, CreatedAt: g.CreatedAt.UTC()})
+		list.Generations = append(list.Generations, g.entry())
 		data[g.ID+certificateFile] = g.Authority.Certificate().PEM()
 		data[g.ID+keyFile] = g.Authority.Key().PEM()
 		data[g.ID+probeCertificateFile] = g.Probe.CertificatePEM()
 		data[g.ID+probeKeyFile] = g.Probe.KeyPEM()
 		if !g.CRL.IsZero() {
 			data[g.ID+crlFile] = g.CRL.PEM()
+		}
+		if !g.Cross.IsZero() {
+			data[g.ID+crossFile], data[g.ID+beforeFile] = g.Cross.PEM(), g.Before.PEM()
 		}
 	}
 	encoded, err := json.Marshal(list)
@@ -90,13 +113,18 @@ func DecodeLedger(data map[string][]byte) (Ledger, error) {
 	if len(list.Generations) == 0 {
 		return Ledger{}, fmt.Errorf("reading ledger: %s lists no generation", indexKey)
 	}
-	var ledger Ledger
+	ledger := Ledger{last: list.Last}
 	for _, entry := range list.Generations {
 		g, err := decodeGeneration(entry, data)
 		if err != nil {
 			return Ledger{}, fmt.Errorf("reading ledger: generation %.32q: %w", entry.ID, err)
 		}
 		ledger.generations = append(ledger.generations, g)
+	}
+	if list.Last == 0 { // written before a number could be given up
+		if last, err := generationNumber(list.Generations[len(list.Generations)-1].ID); err == nil {
+			ledger.last = last
+		}
 	}
 	if err := ledger.check(); err != nil {
 		return Ledger{}, fmt.Errorf("reading ledger: %w", err)
@@ -116,7 +144,22 @@ func decodeGeneration(entry indexEntry, data map[string][]byte) (Generation, err
 	if err != nil {
 		return Generation{}, fmt.Errorf("probe certificate: %w", err)
 	}
-	g := Generation{ID: entry.ID, State: entry.State, CreatedAt: entry.CreatedAt, Authority: authority, Probe: probe}
+	g := Generation{
+		ID: entry.ID, State: entry.State, CreatedAt: entry.CreatedAt, Since: entry.Since, Replaced: entry.Replaced, Authority: authority, Probe: probe,
+	}
+	if g.Since.IsZero() {
+		g.Since = g.CreatedAt // written before it was noted
+	}
+	for _, c := range entry.CrossRevoked {
+		serial, err := pki.ParseSerial(c.Serial)
+		if err != nil {
+			return Generation{}, fmt.Errorf("revoked cross-signed certificate: %w", err)
+		}
+		g.CrossRevoked = append(g.CrossRevoked, CrossRevoked{Serial: serial, At: c.At, NotAfter: c.NotAfter})
+	}
+	if err := g.decodeCross(data); err != nil {
+		return Generation{}, err
+	}
 	if stored, ok := data[entry.ID+crlFile]; ok {
 		crls, err := pki.ParseCRLs(stored)
 		if err != nil {
@@ -128,4 +171,28 @@ func decodeGeneration(entry indexEntry, data map[string][]byte) (Generation, err
 		g.CRL = crls[0]
 	}
 	return g, nil
+}
+
+// decodeCross reads what vouches for the generation, where anything does.
+func (g *Generation) decodeCross(data map[string][]byte) error {
+	if _, vouched := data[g.ID+crossFile]; !vouched {
+		return nil
+	}
+	for file, to := range map[string]*pki.Certificate{crossFile: &g.Cross, beforeFile: &g.Before} {
+		found, err := pki.ParseCertificates(data[g.ID+file])
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.ID+file, err)
+		}
+		if len(found) != 1 {
+			return fmt.Errorf("%s: found %d certificates, expected one", g.ID+file, len(found))
+		}
+		*to = found[0]
+	}
+	if _, err := g.Authority.Through(g.Cross); err != nil {
+		return fmt.Errorf("cross-signed certificate: %w", err)
+	}
+	if err := g.Cross.X509().CheckSignatureFrom(g.Before.X509()); err != nil {
+		return fmt.Errorf("cross-signed certificate: it is not signed by the generation before: %w", err)
+	}
+	return nil
 }

@@ -27,6 +27,8 @@ type LeafPlan struct {
 	Issue bool
 	// Reason why, if it is.
 	Reason Reason
+	// PutOff is until when that can wait, because the stored one is good; zero if it cannot.
+	PutOff time.Time
 	// Next is when the stored certificate becomes due; zero if that depends on its
 	// issuer alone, or if one is issued now.
 	Next time.Time
@@ -36,7 +38,7 @@ func issueNow(reason Reason) LeafPlan { return LeafPlan{Issue: true, Reason: rea
 
 // PlanServer judges the stored pair of a server that serves hosts, sorted. A zero
 // pair is a missing one.
-func PlanServer(stored pki.Pair, hosts []string, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
+func PlanServer(stored pki.Pair, hosts []string, s LeafSettings, signer Signer, now time.Time) LeafPlan {
 	switch {
 	case stored.IsZero():
 		return issueNow(ReasonMissing)
@@ -45,7 +47,25 @@ func PlanServer(stored pki.Pair, hosts []string, s LeafSettings, issuer pki.Auth
 	case stored.Key().Algorithm() != s.Algorithm:
 		return issueNow(ReasonKey)
 	}
-	return planLeaf(stored.Leaf(), s, issuer, now)
+	return planChain(stored.Chain(), planLeaf(stored.Leaf(), s, signer, now), s, signer, now)
+}
+
+// planChain has a server's certificate issued again if other certificates belong beside it
+// than there are. One that has ended does no harm to most callers: it goes at a moment of the
+// object's own.
+func planChain(stored pki.Chain, plan LeafPlan, s LeafSettings, signer Signer, now time.Time) LeafPlan {
+	if plan.Issue || !signedBy(stored.Leaf(), signer.Authority.Certificate()) ||
+		slices.EqualFunc(stored.Above(), signer.Authority.Above(), pki.Certificate.Equal) {
+		return plan
+	}
+	due := now
+	if above := stored.Above(); len(above) > 0 && len(signer.Authority.Above()) == 0 && above[0].NotAfter().Before(now) {
+		due = above[0].NotAfter().Add(spread(s.Object, s.Lifetime/spreadDivisor))
+	}
+	if !now.Before(due) {
+		return LeafPlan{Issue: true, Reason: ReasonChain, PutOff: validity{stored.Leaf().NotBefore(), stored.Leaf().NotAfter()}.putOff()}
+	}
+	return LeafPlan{Next: earlier(plan.Next, due)}
 }
 
 // ClientNames are the names in a caller's certificate.
@@ -59,7 +79,7 @@ type ClientNames struct {
 }
 
 // PlanClient judges the stored pair of a caller whose key is made here.
-func PlanClient(stored pki.Pair, names ClientNames, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
+func PlanClient(stored pki.Pair, names ClientNames, s LeafSettings, signer Signer, now time.Time) LeafPlan {
 	switch {
 	case stored.IsZero():
 		return issueNow(ReasonMissing)
@@ -68,11 +88,11 @@ func PlanClient(stored pki.Pair, names ClientNames, s LeafSettings, issuer pki.A
 	case stored.Key().Algorithm() != s.Algorithm:
 		return issueNow(ReasonKey)
 	}
-	return planLeaf(stored.Leaf(), s, issuer, now)
+	return planLeaf(stored.Leaf(), s, signer, now)
 }
 
 // PlanClientFor judges the stored chain of a caller that keeps its own key.
-func PlanClientFor(stored pki.Chain, csr pki.CertificateRequest, names ClientNames, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
+func PlanClientFor(stored pki.Chain, csr pki.CertificateRequest, names ClientNames, s LeafSettings, signer Signer, now time.Time) LeafPlan {
 	switch {
 	case stored.Leaf().IsZero():
 		return issueNow(ReasonMissing)
@@ -81,7 +101,7 @@ func PlanClientFor(stored pki.Chain, csr pki.CertificateRequest, names ClientNam
 	case !names.in(stored.Leaf()):
 		return issueNow(ReasonNames)
 	}
-	return planLeaf(stored.Leaf(), s, issuer, now)
+	return planLeaf(stored.Leaf(), s, signer, now)
 }
 
 func (n ClientNames) in(leaf pki.Certificate) bool {
@@ -96,12 +116,45 @@ func sameNames(found, wanted []string) bool {
 
 // planLeaf judges what servers and callers have in common: the issuer, the
 // lifetime, and the time.
-func planLeaf(leaf pki.Certificate, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
-	ca := issuer.Certificate()
-	if leaf.AuthorityKeyID() != ca.SubjectKeyID() || leaf.X509().CheckSignatureFrom(ca.X509()) != nil {
-		return issueNow(ReasonIssuer)
+func planLeaf(leaf pki.Certificate, s LeafSettings, signer Signer, now time.Time) LeafPlan {
+	span, ca := validity{leaf.NotBefore(), leaf.NotAfter()}, signer.Authority.Certificate()
+	if signedBy(leaf, ca) {
+		return planValidity(span, s, ca, now)
 	}
-	return planValidity(validity{leaf.NotBefore(), leaf.NotAfter()}, s, ca, now)
+	for _, before := range signer.Good {
+		if signedBy(leaf, before) {
+			return planSuperseded(span, s, before, signer, now)
+		}
+	}
+	return issueNow(ReasonIssuer)
+}
+
+func signedBy(leaf, ca pki.Certificate) bool {
+	return leaf.AuthorityKeyID() == ca.SubjectKeyID() && leaf.X509().CheckSignatureFrom(ca.X509()) == nil
+}
+
+// spreadDivisor: what a new generation has to sign again is spread over a tenth of a
+// certificate's life, so that it does not all come at once.
+const spreadDivisor = 10
+
+// planSuperseded judges a certificate of the generation before, which is as good: it is issued
+// again within a while, each at a moment of its own.
+func planSuperseded(v validity, s LeafSettings, before pki.Certificate, signer Signer, now time.Time) LeafPlan {
+	plan := planValidity(v, s, before, now)
+	if plan.Issue {
+		return plan
+	}
+	since := signer.Generation.Since
+	due := since.Add(spread(s.Object, min(s.Lifetime/spreadDivisor, v.notAfter.Sub(since)/2)))
+	if !now.Before(due) {
+		return LeafPlan{Issue: true, Reason: ReasonIssuer, PutOff: v.putOff()}
+	}
+	return LeafPlan{Next: earlier(plan.Next, due)}
+}
+
+// putOff is until when the replacement of a good certificate can wait: until it has a tenth of its life left.
+func (v validity) putOff() time.Time {
+	return v.notAfter.Add(-v.notAfter.Sub(v.notBefore) / gainDivisor)
 }
 
 // validity is the span of time in which a certificate is valid.
@@ -122,7 +175,7 @@ func planValidity(v validity, s LeafSettings, ca pki.Certificate, now time.Time)
 	if now.Before(due) {
 		return LeafPlan{Next: due}
 	}
-	return issueNow(ReasonDue)
+	return LeafPlan{Issue: true, Reason: ReasonDue, PutOff: v.putOff()}
 }
 
 // ToldLeaf is what was told of a certificate that is not at hand.
@@ -135,12 +188,17 @@ type ToldLeaf struct {
 
 // PlanTold judges a certificate by what was told of it. Only a plan to issue can be
 // relied on: that nothing is due, the certificate itself has to show.
-func PlanTold(told ToldLeaf, s LeafSettings, issuer pki.Authority, now time.Time) LeafPlan {
-	ca := issuer.Certificate()
-	if told.AuthorityKeyID != ca.SubjectKeyID() {
-		return issueNow(ReasonIssuer)
+func PlanTold(told ToldLeaf, s LeafSettings, signer Signer, now time.Time) LeafPlan {
+	span := validity{told.NotBefore, told.NotAfter}
+	if ca := signer.Authority.Certificate(); told.AuthorityKeyID == ca.SubjectKeyID() {
+		return planValidity(span, s, ca, now)
 	}
-	return planValidity(validity{told.NotBefore, told.NotAfter}, s, ca, now)
+	for _, before := range signer.Good {
+		if told.AuthorityKeyID == before.SubjectKeyID() {
+			return planSuperseded(span, s, before, signer, now)
+		}
+	}
+	return issueNow(ReasonIssuer)
 }
 
 // gainDivisor: a renewal is put off until it gains a tenth of the lifetime. The last
@@ -176,28 +234,39 @@ func otherLifetime(v validity, lifetime time.Duration, ca pki.Certificate) bool 
 	return difference > lifetimeSlack || (difference < least && !cutShort)
 }
 
-// MaterializeServer issues a server certificate with a new key, and verifies it as
-// a caller would that trusts the bundle.
-func MaterializeServer(issuer pki.Authority, trusted pki.Bundle, hosts []string, s LeafSettings, now time.Time) (pki.Pair, error) {
+// MaterializeServer issues a server certificate with a new key, and verifies it as every
+// caller would: one that trusts the bundle, and those that know one generation alone.
+func MaterializeServer(signer Signer, trusted pki.Bundle, hosts []string, s LeafSettings, now time.Time) (pki.Pair, error) {
 	key, err := pki.GenerateKey(s.Algorithm)
 	if err != nil {
 		return pki.Pair{}, err
 	}
-	pair, err := issuer.IssueServer(pki.ServerRequest{Hosts: hosts, Key: key, Lifetime: s.Lifetime}, now)
+	pair, err := signer.Authority.IssueServer(pki.ServerRequest{Hosts: hosts, Key: key, Lifetime: s.Lifetime}, now)
 	if err != nil {
 		return pki.Pair{}, err
 	}
-	return reread(pair, func(c pki.Chain) error { return c.VerifyServer(trusted, hosts, now) })
+	held, err := signer.heldAlone(now)
+	if err != nil {
+		return pki.Pair{}, err
+	}
+	return reread(pair, func(c pki.Chain) error {
+		for _, bundle := range append(held, trusted) {
+			if err := c.VerifyServer(bundle, hosts, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // MaterializeClient issues a client certificate with a new key, and verifies it as
 // a gateway would that trusts the bundle.
-func MaterializeClient(issuer pki.Authority, trusted pki.Bundle, names ClientNames, s LeafSettings, now time.Time) (pki.Pair, error) {
+func MaterializeClient(signer Signer, trusted pki.Bundle, names ClientNames, s LeafSettings, now time.Time) (pki.Pair, error) {
 	key, err := pki.GenerateKey(s.Algorithm)
 	if err != nil {
 		return pki.Pair{}, err
 	}
-	pair, err := issuer.IssueClient(names.request(s), key, now)
+	pair, err := signer.Authority.IssueClient(names.request(s), key, now)
 	if err != nil {
 		return pki.Pair{}, err
 	}
@@ -206,8 +275,8 @@ func MaterializeClient(issuer pki.Authority, trusted pki.Bundle, names ClientNam
 
 // MaterializeClientFor issues a client certificate for the key of a certificate
 // request, and verifies it likewise.
-func MaterializeClientFor(issuer pki.Authority, trusted pki.Bundle, csr pki.CertificateRequest, names ClientNames, s LeafSettings, now time.Time) (pki.Chain, error) {
-	chain, err := issuer.IssueClientFor(names.request(s), csr, now)
+func MaterializeClientFor(signer Signer, trusted pki.Bundle, csr pki.CertificateRequest, names ClientNames, s LeafSettings, now time.Time) (pki.Chain, error) {
+	chain, err := signer.Authority.IssueClientFor(names.request(s), csr, now)
 	if err != nil {
 		return pki.Chain{}, err
 	}

@@ -29,7 +29,7 @@ func TestNoLeafEndsInAnySchedule(t *testing.T) {
 			if !stored.IsZero() && instant.After(stored.Leaf().NotAfter()) {
 				t.Fatalf("the certificate ended at %s, it is %s", stored.Leaf().NotAfter(), instant)
 			}
-			plan := PlanServer(stored, hosts, s, ca, instant)
+			plan := PlanServer(stored, hosts, s, SignerOf(ca), instant)
 			if plan.Issue {
 				var err error
 				if stored, err = ca.IssueServer(pki.ServerRequest{Hosts: hosts, Key: ca.Key(), Lifetime: s.Lifetime}, instant); err != nil {

@@ -49,7 +49,7 @@ func trust(t testing.TB, ca pki.Authority, now time.Time) pki.Bundle {
 
 func server(t testing.TB, ca pki.Authority, s LeafSettings, now time.Time) pki.Pair {
 	t.Helper()
-	pair, err := MaterializeServer(ca, trust(t, ca, now), hosts, s, now)
+	pair, err := MaterializeServer(SignerOf(ca), trust(t, ca, now), hosts, s, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestPlanServer(t *testing.T) {
 		"a shorter lifetime":                              {hosts: hosts, settings: func(s *LeafSettings) { s.Lifetime = 30 * day }, want: LeafPlan{Issue: true, Reason: ReasonLifetime}},
 		"a longer lifetime":                               {hosts: hosts, settings: func(s *LeafSettings) { s.Lifetime = 91 * day }, want: LeafPlan{Issue: true, Reason: ReasonLifetime}},
 		"a second before it is due":                       {hosts: hosts, now: due.Add(-time.Second), want: LeafPlan{Next: due}},
-		"when it is due":                                  {hosts: hosts, now: due, want: LeafPlan{Issue: true, Reason: ReasonDue}},
+		"when it is due":                                  {hosts: hosts, now: due, want: LeafPlan{Issue: true, Reason: ReasonDue, PutOff: validity{pair.Leaf().NotBefore(), pair.Leaf().NotAfter()}.putOff()}},
 		"when it has ended":                               {hosts: hosts, now: pair.Leaf().NotAfter().Add(time.Second), want: LeafPlan{Issue: true, Reason: ReasonDue}},
 		"names are judged before the key and the issuer":  {hosts: hosts[:1], issuer: other, settings: func(s *LeafSettings) { s.Algorithm = pki.RSA2048 }, want: LeafPlan{Issue: true, Reason: ReasonNames}},
 		"a share that leaves no tenth to gain is put off": {hosts: hosts, settings: func(s *LeafSettings) { s.RenewBefore = 99 }, want: LeafPlan{Next: pair.Leaf().NotAfter().Add(-81 * day)}},
@@ -99,7 +99,7 @@ func TestPlanServer(t *testing.T) {
 			if test.want.Reason == ReasonMissing {
 				stored = test.stored
 			}
-			if diff := cmp.Diff(test.want, PlanServer(stored, test.hosts, s, issuer, now)); diff != "" {
+			if diff := cmp.Diff(test.want, PlanServer(stored, test.hosts, s, SignerOf(issuer), now)); diff != "" {
 				t.Errorf("plan (-want +found):\n%s", diff)
 			}
 		})
@@ -110,7 +110,7 @@ func TestPlanClient(t *testing.T) {
 	ca, other := root(t, 3650*day), root(t, 3650*day)
 	s := leaves()
 	names := ClientNames{CommonName: "billing", Identity: "spiffe://example.com/ns/shop/client/billing", DNSNames: []string{"billing.example.com"}}
-	pair, err := MaterializeClient(ca, trust(t, ca, start), names, s, start)
+	pair, err := MaterializeClient(SignerOf(ca), trust(t, ca, start), names, s, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestPlanClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, n, s, a := pair, names, leaves(), ca
 			test.change(&p, &n, &s, &a)
-			if diff := cmp.Diff(test.want, PlanClient(p, n, s, a, start)); diff != "" {
+			if diff := cmp.Diff(test.want, PlanClient(p, n, s, SignerOf(a), start)); diff != "" {
 				t.Errorf("plan (-want +found):\n%s", diff)
 			}
 		})
@@ -162,7 +162,7 @@ func TestPlanClientFor(t *testing.T) {
 	ca, csr := root(t, 3650*day), request(t)
 	s := leaves()
 	names := ClientNames{CommonName: "billing", Identity: "spiffe://example.com/ns/shop/client/billing"}
-	chain, err := MaterializeClientFor(ca, trust(t, ca, start), csr, names, s, start)
+	chain, err := MaterializeClientFor(SignerOf(ca), trust(t, ca, start), csr, names, s, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestPlanClientFor(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, PlanClientFor(test.stored, test.csr, test.names, test.settings, ca, start)); diff != "" {
+			if diff := cmp.Diff(test.want, PlanClientFor(test.stored, test.csr, test.names, test.settings, SignerOf(ca), start)); diff != "" {
 				t.Errorf("plan (-want +found):\n%s", diff)
 			}
 		})
@@ -228,14 +228,14 @@ func TestNearTheEndOfTheIssuer(t *testing.T) {
 		t.Fatalf("the leaf ends at %s, its CA at %s", got, end)
 	}
 	for _, left := range []time.Duration{40 * day, 10 * day, time.Hour, 0} {
-		if diff := cmp.Diff(LeafPlan{}, PlanServer(cut, hosts, s, ca, end.Add(-left))); diff != "" {
+		if diff := cmp.Diff(LeafPlan{}, PlanServer(cut, hosts, s, SignerOf(ca), end.Add(-left))); diff != "" {
 			t.Errorf("one cut to its CA's end, %s before that (-want +found):\n%s", left, diff)
 		}
 	}
 	// This one ends five days before its CA. Renewing it gains less than a tenth, and
 	// yet it must not end while its CA could go on.
 	short := server(t, ca, s, end.Add(-95*day))
-	plan := PlanServer(short, hosts, s, ca, end.Add(-95*day))
+	plan := PlanServer(short, hosts, s, SignerOf(ca), end.Add(-95*day))
 	if plan.Issue || plan.Next.IsZero() || plan.Next.After(short.Leaf().NotAfter()) {
 		t.Errorf("one that ends before its CA: plan is %+v, expected a look before %s", plan, short.Leaf().NotAfter())
 	}

@@ -14,7 +14,7 @@ import (
 func TestPlanTold(t *testing.T) {
 	ca, other, s := root(t, 3650*day), root(t, 3650*day), leaves()
 	names := ClientNames{CommonName: "billing", Identity: "spiffe://example.com/ns/shop/client/billing"}
-	pair, err := MaterializeClient(ca, trust(t, ca, start), names, s, start)
+	pair, err := MaterializeClient(SignerOf(ca), trust(t, ca, start), names, s, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestPlanTold(t *testing.T) {
 	}{
 		"fresh":             {now: start, want: LeafPlan{Next: due}},
 		"a second too soon": {now: due.Add(-time.Second), want: LeafPlan{Next: due}},
-		"due":               {now: due, want: LeafPlan{Issue: true, Reason: ReasonDue}},
+		"due":               {now: due, want: LeafPlan{Issue: true, Reason: ReasonDue, PutOff: validity{leaf.NotBefore(), leaf.NotAfter()}.putOff()}},
 		"ended":             {now: leaf.NotAfter().Add(time.Second), want: LeafPlan{Issue: true, Reason: ReasonDue}},
 		"another lifetime":  {now: start, lifetime: day, want: LeafPlan{Issue: true, Reason: ReasonLifetime}},
 		"another issuer":    {now: start, issuer: other, want: LeafPlan{Issue: true, Reason: ReasonIssuer}},
@@ -42,11 +42,11 @@ func TestPlanTold(t *testing.T) {
 			if !test.issuer.IsZero() {
 				issuer = test.issuer
 			}
-			told := PlanTold(ToldLeaf{NotBefore: leaf.NotBefore(), NotAfter: leaf.NotAfter(), AuthorityKeyID: leaf.AuthorityKeyID()}, s, issuer, test.now)
+			told := PlanTold(ToldLeaf{NotBefore: leaf.NotBefore(), NotAfter: leaf.NotAfter(), AuthorityKeyID: leaf.AuthorityKeyID()}, s, SignerOf(issuer), test.now)
 			if diff := cmp.Diff(test.want, told); diff != "" {
 				t.Errorf("plan (-want +found):\n%s", diff)
 			}
-			if diff := cmp.Diff(PlanClient(pair, names, s, issuer, test.now), told); diff != "" {
+			if diff := cmp.Diff(PlanClient(pair, names, s, SignerOf(issuer), test.now), told); diff != "" {
 				t.Errorf("plan by what is told (-by the certificate +by what is told):\n%s", diff)
 			}
 		})

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,14 +23,17 @@ const (
 	Active State = "Active"
 	// Retiring issues nothing any more and is trusted until its last certificate has ended.
 	Retiring State = "Retiring"
+	// Withdrawn is trusted no more, and kept until every replica was seen to refuse what it signed.
+	Withdrawn State = "Withdrawn"
 )
 
 // Generation is one key of an authority.
 type Generation struct {
 	// ID is g1, g2 and so on.
 	ID string
-	// State says what it is used for.
+	// State says what it is used for, Since when it began to be.
 	State State
+	Since time.Time
 	// CreatedAt is when it was made. Its life counts from here.
 	CreatedAt time.Time
 	// Authority is its certificate and key.
@@ -40,29 +44,85 @@ type Generation struct {
 	Probe pki.Pair
 	// CRL is the newest one; zero while the authority works without revocation.
 	CRL pki.CRL
+	// Cross is its certificate signed by the generation before it, and Before the root of
+	// that one, which callers may hold alone until it ends. Both are zero for the first, and
+	// for one that must not be vouched for by the one before.
+	Cross, Before pki.Certificate
+	// Replaced is since when no counted replica serves a certificate of it; zero while it is
+	// in use.
+	Replaced time.Time
+	// CrossRevoked are the cross-signed certificates that it signed and that are revoked.
+	CrossRevoked []CrossRevoked
 }
+
+// CrossRevoked is a cross-signed certificate of a compromised generation.
+type CrossRevoked struct {
+	// Serial of the certificate.
+	Serial pki.Serial
+	// At is since when it is revoked, NotAfter its end, both in whole seconds.
+	At, NotAfter time.Time
+}
+
+// ended reports whether nothing that it signed is accepted any more.
+func (g Generation) ended(now time.Time) bool {
+	return now.After(g.Authority.Certificate().NotAfter())
+}
+
+// life is from when it was made to its end.
+func (g Generation) life() time.Duration {
+	return g.Authority.Certificate().NotAfter().Sub(g.CreatedAt)
+}
+
+// Activation is when the next generation issues at the latest, if nothing is in its way: with a
+// sixth of the life left. A jitter of the authority's own makes it earlier.
+func (g Generation) Activation() time.Time {
+	return g.Authority.Certificate().NotAfter().Add(-g.life() / activateDivisor)
+}
+
+// keyID is the subject key identifier of its certificate.
+func (g Generation) keyID() string { return g.Authority.Certificate().SubjectKeyID() }
 
 // Ledger is the record of one authority's generations. The zero Ledger is that of
 // an authority that has none yet.
 type Ledger struct {
 	generations []Generation
+	// last is the highest number that a generation ever had.
+	last int
 }
 
 // Generations are all of them, oldest first. Callers must not change the slice.
 func (l Ledger) Generations() []Generation { return l.generations }
 
+// Newest is the id of the newest generation there ever was; empty if there was none.
+func (l Ledger) Newest() string {
+	if l.last == 0 {
+		return ""
+	}
+	return generationID(l.last)
+}
+
 // Active is the generation that issues; false if there is none.
-func (l Ledger) Active() (Generation, bool) {
-	for _, g := range l.generations {
-		if g.State == Active {
+func (l Ledger) Active() (Generation, bool) { return l.in(Active) }
+
+// in is the newest generation in a state; false if there is none.
+func (l Ledger) in(s State) (Generation, bool) {
+	for _, g := range slices.Backward(l.generations) {
+		if g.State == s {
 			return g, true
 		}
 	}
 	return Generation{}, false
 }
 
+// Next is the generation that gateways are learning to trust; false if there is none.
+func (l Ledger) Next() (Generation, bool) { return l.in(Trusted) }
+
+// Withdrawn is the generation that gateways have to refuse from now on; false if there is
+// none.
+func (l Ledger) Withdrawn() (Generation, bool) { return l.in(Withdrawn) }
+
 // Bundle is what gateways trust at now: the active generation first, then the
-// others that are trusted, each with its CRL if revocation is asked for.
+// others that are trusted and have not ended, each with its CRL if revocation is asked for.
 func (l Ledger) Bundle(revocation bool, now time.Time) (pki.Bundle, error) {
 	var first, others []pki.BundleEntry
 	for _, g := range l.generations {
@@ -77,38 +137,109 @@ func (l Ledger) Bundle(revocation bool, now time.Time) (pki.Bundle, error) {
 		case Active:
 			first = append(first, entry)
 		case Trusted, Retiring:
-			others = append(others, entry)
-		case Prepared:
+			if !g.ended(now) {
+				others = append(others, entry)
+			}
+		case Prepared, Withdrawn:
 		}
 	}
 	return pki.NewBundle(append(first, others...), now)
 }
 
-// check holds a ledger to what every reader relies on: ids that rise, and one
-// active generation at most.
+// Signer is who signs leaves now.
+type Signer struct {
+	// Generation that signs.
+	Generation Generation
+	// Authority signs, and hands out with each leaf what callers need who know only the
+	// generation before.
+	Authority pki.Authority
+	// Held are the roots of which a caller may hold each alone, the signer's own first.
+	Held []pki.Certificate
+	// Good are the generations before whose certificates are still as good.
+	Good []pki.Certificate
+}
+
+// SignerOf is an authority that is nobody's successor.
+func SignerOf(a pki.Authority) Signer {
+	return Signer{Generation: Generation{Authority: a}, Authority: a, Held: []pki.Certificate{a.Certificate()}}
+}
+
+// Signer is the active generation as a signer; false if there is none.
+func (l Ledger) Signer(now time.Time) (Signer, bool, error) {
+	active, ok := l.Active()
+	if !ok {
+		return Signer{}, false, nil
+	}
+	s := SignerOf(active.Authority)
+	s.Generation = active
+	if !active.Cross.IsZero() && !now.After(active.Cross.NotAfter()) {
+		var err error
+		if s.Authority, err = active.Authority.Through(active.Cross); err != nil {
+			return Signer{}, false, fmt.Errorf("handing out generation %s through the one before: %w", active.ID, err)
+		}
+		s.Held = append(s.Held, active.Before)
+	}
+	for _, g := range l.generations {
+		if g.State == Retiring && !g.ended(now) {
+			s.Good = append(s.Good, g.Authority.Certificate())
+		}
+	}
+	return s, true, nil
+}
+
+// heldAlone are the bundles of callers that know one root alone, where it is not the signer's
+// own, which is in every other bundle too.
+func (s Signer) heldAlone(now time.Time) ([]pki.Bundle, error) {
+	var bundles []pki.Bundle
+	for _, root := range s.Held[1:] {
+		bundle, err := pki.NewBundle([]pki.BundleEntry{{CA: root}}, now)
+		if err != nil {
+			return nil, err
+		}
+		bundles = append(bundles, bundle)
+	}
+	return bundles, nil
+}
+
+// check holds a ledger to what every reader relies on: ids that rise, and at most one
+// generation that issues and one that is about to.
 func (l Ledger) check() error {
-	last, active := 0, 0
+	previous := 0
+	count := map[State]int{}
 	for _, g := range l.generations {
 		n, err := generationNumber(g.ID)
 		if err != nil {
 			return err
 		}
-		if n <= last {
-			return fmt.Errorf("generation %s comes after g%d, expected rising numbers", g.ID, last)
+		if n <= previous {
+			return fmt.Errorf("generation %s comes after g%d, expected rising numbers", g.ID, previous)
 		}
-		last = n
+		previous = n
 		switch g.State {
-		case Active:
-			active++
-		case Prepared, Trusted, Retiring:
+		case Active, Prepared, Trusted, Retiring, Withdrawn:
+			count[g.State]++
 		default:
-			return fmt.Errorf("generation %s is in state %.32q, expected Prepared, Trusted, Active or Retiring", g.ID, g.State)
+			return fmt.Errorf("generation %s is in state %.32q, expected Prepared, Trusted, Active, Retiring or Withdrawn", g.ID, g.State)
 		}
 	}
-	if active > 1 {
-		return fmt.Errorf("%d generations are active, expected one", active)
+	if l.last < previous {
+		return fmt.Errorf("the last generation was g%d, and there is a g%d", l.last, previous)
+	}
+	if count[Active] > 1 {
+		return fmt.Errorf("%d generations are active, expected one", count[Active])
+	}
+	if n := count[Prepared] + count[Trusted]; n > 1 {
+		return fmt.Errorf("%d generations are about to become active, expected one", n)
 	}
 	return nil
+}
+
+// Earlier reports whether a generation's id is before another's; an empty or unreadable one is
+// before all.
+func Earlier(id, other string) bool {
+	n, err := generationNumber(id)
+	m, otherErr := generationNumber(other)
+	return err != nil || otherErr == nil && n < m
 }
 
 func generationID(n int) string { return "g" + strconv.Itoa(n) }

@@ -17,6 +17,8 @@ const (
 	ReasonUnreadable Reason = "Unreadable"
 	// ReasonIssuer says that the stored certificate was not signed by the active generation.
 	ReasonIssuer Reason = "IssuerChanged"
+	// ReasonChain says that other certificates belong beside the leaf.
+	ReasonChain Reason = "ChainChanged"
 	// ReasonNames says that other hosts or names are asked for.
 	ReasonNames Reason = "NamesChanged"
 	// ReasonKey says that another key or key algorithm is asked for.
@@ -27,11 +29,23 @@ const (
 	ReasonDue Reason = "Due"
 	// ReasonRevocation says that the CRL does not list what it must.
 	ReasonRevocation Reason = "RevocationChanged"
+	// ReasonRequested says that somebody asked for it.
+	ReasonRequested Reason = "Requested"
+	// ReasonStored says that what it waited for is stored.
+	ReasonStored Reason = "Stored"
+	// ReasonProven says that handshakes showed it on every replica that counts.
+	ReasonProven Reason = "Proven"
+	// ReasonTime says that time alone decided: nothing was known of some replicas, or nothing was to be asked.
+	ReasonTime Reason = "TimeAlone"
+	// ReasonEnded says that the certificate of the generation has ended.
+	ReasonEnded Reason = "Ended"
+	// ReasonCompromised says that somebody else may hold the key.
+	ReasonCompromised Reason = "Compromised"
 )
 
-// Reasons are all of them.
+// Reasons are those for which certificates of servers and callers are issued.
 func Reasons() []Reason {
-	return []Reason{ReasonMissing, ReasonUnreadable, ReasonIssuer, ReasonNames, ReasonKey, ReasonLifetime, ReasonDue, ReasonRevocation}
+	return []Reason{ReasonMissing, ReasonUnreadable, ReasonIssuer, ReasonChain, ReasonNames, ReasonKey, ReasonLifetime, ReasonDue}
 }
 
 // Action is something a plan for an authority asks to be made.
@@ -39,10 +53,24 @@ type Action string
 
 // The actions.
 const (
-	// CreateGeneration makes a key, its root, and its revoked probe certificate.
+	// CreateGeneration makes a key, its root, its revoked probe certificate, and has the
+	// active generation vouch for it.
 	CreateGeneration Action = "CreateGeneration"
 	// SignCRL signs the next CRL of a generation.
 	SignCRL Action = "SignCRL"
+	// Trust has gateways and callers trust a generation that was prepared.
+	Trust Action = "Trust"
+	// Activate has a generation issue, and the one before retire.
+	Activate Action = "Activate"
+	// NoteReplaced notes that no replica serves a certificate of a retiring generation.
+	NoteReplaced Action = "NoteReplaced"
+	// Withdraw takes a generation out of what gateways and callers trust.
+	Withdraw Action = "Withdraw"
+	// Remove drops a generation and its key.
+	Remove Action = "Remove"
+	// ThrowOut drops a generation whose key somebody else may hold, and revokes what vouches
+	// for it.
+	ThrowOut Action = "ThrowOut"
 )
 
 // Step is one action on one generation.
@@ -62,6 +90,10 @@ type Plan struct {
 	Steps []Step
 	// Next is the next instant at which something becomes due.
 	Next time.Time
+	// Phase is how far the rotation is before the steps.
+	Phase Phase
+	// Wait is what the phase waits for.
+	Wait Wait
 }
 
 // jitterDivisor bounds the jitter: a twentieth of a certificate's life.
@@ -71,12 +103,16 @@ const jitterDivisor = 20
 // must be the same on every pass: a random one would move the moment of renewal
 // each time somebody looks, and the earliest would win.
 func jitter(object string, span time.Duration) time.Duration {
-	limit := span / jitterDivisor
-	if limit <= 0 {
+	return spread(object, span/jitterDivisor)
+}
+
+// spread is a moment within a span that depends on the object alone.
+func spread(object string, span time.Duration) time.Duration {
+	if span <= 0 {
 		return 0
 	}
 	sum := sha256.Sum256([]byte(object))
-	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(limit)) //nolint:gosec // limit is positive and below the largest int64
+	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(span)) //nolint:gosec // span is positive and below the largest int64
 }
 
 // earlier is the earlier of two instants, of which a zero one means never.

@@ -28,6 +28,10 @@ func (r Revocations) Listed(l Ledger) Revocations {
 	}
 }
 
+// caCompromise is the reason code of a CA's certificate whose key somebody else may hold
+// (RFC 5280 section 5.3.1).
+const caCompromise = 2
+
 // wanted are the entries that the CRL of a generation has to have now: the probe, what is
 // recorded of the generation and has not ended, and what is further asked for.
 func (r Revocations) wanted(g Generation, now time.Time) []pki.Revoked {
@@ -36,6 +40,11 @@ func (r Revocations) wanted(g Generation, now time.Time) []pki.Revoked {
 	for _, record := range r.Recorded {
 		if record.Generation == g.ID && !record.NotAfter.Before(now) {
 			entries = append(entries, pki.Revoked{Serial: record.Serial, At: record.Revoked.At, Reason: record.Revoked.Reason})
+		}
+	}
+	for _, cross := range g.CrossRevoked {
+		if !cross.NotAfter.Before(now) {
+			entries = append(entries, pki.Revoked{Serial: cross.Serial, At: cross.At, Reason: caCompromise})
 		}
 	}
 	for _, serial := range r.Further {
@@ -62,6 +71,9 @@ func (r Revocations) entries(g Generation, longest time.Duration, now time.Time)
 		ends := map[pki.Serial]time.Time{}
 		for _, record := range r.Recorded {
 			ends[record.Serial] = record.NotAfter
+		}
+		for _, cross := range g.CrossRevoked {
+			ends[cross.Serial] = cross.NotAfter
 		}
 		for _, entry := range g.CRL.Revoked() {
 			end, known := ends[entry.Serial]

@@ -91,7 +91,7 @@ func TestACRLListsWhatIsRevoked(t *testing.T) {
 		t.Helper()
 		s := s
 		s.Revocations = revocations
-		plan := PlanAuthority(ledger, s, now)
+		plan := PlanAuthority(ledger, s, Evidence{}, now)
 		after, err := MaterializeAuthority(ledger, plan, s, now)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestRevocationsThatDoNotFit(t *testing.T) {
 	s := settings()
 	ledger := established(t, s)
 	s.Revocations.Further = []pki.Serial{serial(t, 1)}
-	ledger, err := MaterializeAuthority(ledger, PlanAuthority(ledger, s, start), s, start)
+	ledger, err := MaterializeAuthority(ledger, PlanAuthority(ledger, s, Evidence{}, start), s, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,14 +164,14 @@ func TestRevocationsThatDoNotFit(t *testing.T) {
 		s.Revocations.Recorded = append(s.Revocations.Recorded, record)
 	}
 	now := start.Add(s.CRLRefresh)
-	if _, err := MaterializeAuthority(ledger, PlanAuthority(ledger, s, start), s, start); !errors.Is(err, ErrCRLsTooLarge) {
+	if _, err := MaterializeAuthority(ledger, PlanAuthority(ledger, s, Evidence{}, start), s, start); !errors.Is(err, ErrCRLsTooLarge) {
 		t.Fatalf("error %v", err)
 	}
 	s.Revocations = s.Revocations.Listed(ledger)
 	if n := len(s.Revocations.Recorded) + len(s.Revocations.Further); n != 1 {
 		t.Errorf("%d are left of those that are listed", n)
 	}
-	plan := PlanAuthority(ledger, s, now)
+	plan := PlanAuthority(ledger, s, Evidence{}, now)
 	after, err := MaterializeAuthority(ledger, plan, s, now)
 	if err != nil || len(plan.Steps) != 1 || plan.Steps[0].Reason != ReasonDue {
 		t.Fatalf("%v (error %v)", plan, err)

@@ -84,6 +84,18 @@ func (s Serials) Revoked() []IssuedSerial {
 	return slices.DeleteFunc(slices.Clone(s.issued), func(r IssuedSerial) bool { return r.Revoked.IsZero() })
 }
 
+// Ends is when the last certificate ends that is not revoked, by the id of the generation that
+// signed it.
+func (s Serials) Ends() map[string]time.Time {
+	ends := map[string]time.Time{}
+	for _, r := range s.issued {
+		if r.Revoked.IsZero() && r.NotAfter.After(ends[r.Generation]) {
+			ends[r.Generation] = r.NotAfter
+		}
+	}
+	return ends
+}
+
 // revokedKept is how long the record of a revoked certificate outlives it: until CRLs have
 // listed it for the last time (Revocations).
 const revokedKept = 60 * 24 * time.Hour

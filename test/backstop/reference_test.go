@@ -54,11 +54,12 @@ var grammar = map[string]map[string][]string{
 	"Gateway": {
 		"mode": {"mutual", "optional", "disabled"}, "min-tls": {"TLSv1.2", "TLSv1.3"}, "key-algorithm": {"ECDSA-P256", "RSA-2048"},
 		"allowed-clients": {"client/billing", "client/billing, spiffe://example.com/ns/x/client/y"}, "authorities": {"corp"},
-		"certificate-lifetime": {"720h"}, "server-certificate": {"issued"},
+		"certificate-lifetime": {"720h"}, "server-certificate": {"issued", "provided"},
 	},
 	"APIRule": {
 		"mode": {"mutual", "optional", "disabled"}, "min-tls": {"TLSv1.2", "TLSv1.3"}, "key-algorithm": {"ECDSA-P256", "RSA-2048"},
-		"client-headers": {"uri", "uri, serial"}, "authorities": {"corp"}, "certificate-lifetime": {"720h"}, "server-certificate": {"issued"},
+		"client-headers": {"uri", "uri, serial"}, "authorities": {"corp"}, "certificate-lifetime": {"720h"}, "server-certificate": {"issued", "provided"},
+		"server-credential-name": {"own"},
 	},
 }
 
@@ -80,6 +81,9 @@ func judge(kind string, old, now map[string]any, w within) string {
 		}
 	}
 	asked := table(now, "metadata", "annotations")
+	if named := word(asked, ourPrefix+"server-credential-name") != ""; kind == "APIRule" && named != (word(asked, ourPrefix+"server-certificate") == "provided") {
+		return "a server Secret is named and none is provided, or the other way round"
+	}
 	mode := word(asked, ourPrefix+"mode")
 	if mode == "" && w.label == "" && len(ourKeys(now)) > 0 {
 		return "annotations say how, and nothing says that"
@@ -129,7 +133,8 @@ func judgeGateway(now, asked map[string]any, mode string, w within) string {
 		if protocol := strings.ToUpper(word(table(server, "port"), "protocol")); (protocol != "HTTPS" && protocol != "TLS") || !has {
 			return fmt.Sprintf("server %d has no TLS", i)
 		}
-		if why := judgeTLS(settings, wantedMode, wantedMin, names, w); why != "" {
+		provided := word(asked, ourPrefix+"server-certificate") == "provided"
+		if why := judgeTLS(settings, wantedMode, wantedMin, names, provided, w); why != "" {
 			return fmt.Sprintf("server %d: %s", i, why)
 		}
 		if i > 0 && word(settings, "credentialName") != credential {
@@ -146,7 +151,8 @@ func judgeGateway(now, asked map[string]any, mode string, w within) string {
 	return ""
 }
 
-func judgeTLS(settings map[string]any, mode, least string, names []string, w within) string {
+func judgeTLS(settings map[string]any, mode, least string, names []string, provided bool, w within) string {
+	own := w.namespace + "." + w.name + ".mtls"
 	for key, value := range settings {
 		switch key {
 		case "mode", "credentialName", "caCertCredentialName", "minProtocolVersion", "maxProtocolVersion", "cipherSuites", "ecdhCurves", "subjectAltNames":
@@ -169,9 +175,11 @@ func judgeTLS(settings map[string]any, mode, least string, names []string, w wit
 		return "the mode is another"
 	case credential == "" || strings.Contains(credential, "://") || strings.HasSuffix(credential, "-cacert"):
 		return "the credential is none that we can keep"
-	case strings.HasSuffix(credential, ".mtls") && credential != w.namespace+"."+w.name+".mtls":
+	case strings.HasSuffix(credential, ".mtls") && (provided || credential != own):
 		return "the credential is another's"
-	case hasCA && ca != credential+"-cacert":
+	case provided && ca != own+"-cacert":
+		return "the CA does not stand apart from what is provided"
+	case !provided && hasCA && ca != credential+"-cacert":
 		return "the CA does not belong to the credential"
 	case word(settings, "minProtocolVersion") != least:
 		return "the least version is another"

@@ -311,6 +311,12 @@ func (p *player) annotations() map[string]string {
 		key := pick(p, "key-algorithm", "authorities", "certificate-lifetime", "server-certificate")
 		found[ourPrefix+key] = pick(p, grammar[p.kind][key][0], grammar[p.kind][key][0], "!")
 	}
+	if p.IntN(4) == 0 {
+		found[ourPrefix+"server-certificate"] = "provided"
+		if p.kind == "APIRule" && p.IntN(4) > 0 {
+			found[ourPrefix+"server-credential-name"] = pick(p, "own", "own", "own", "own-cacert", "a.mtls")
+		}
+	}
 	if p.IntN(15) == 0 {
 		found[pick(p, "Mtls.sallyport.dev/mode", ourPrefix+"modes", ourPrefix+"Mode", ourPrefix+"owner", ourPrefix+"adopt", ourPrefix+"unreferenced-since")] = "mutual"
 	}
@@ -338,6 +344,9 @@ func (p *player) gateway() map[string]any {
 			[]any{"spiffe://example.com/ns/" + p.at.namespace + "/client/billing", "spiffe://example.com/sallyport/probe"},
 			[]any{"spiffe://example.com/sallyport/probe", "spiffe://example.com/ns/x/client/y", "spiffe://example.com/ns/" + p.at.namespace + "/client/billing"},
 			[]any{"spiffe://example.com/ns/other/client/billing"}, []any{})
+	}
+	if p.IntN(4) == 0 {
+		table(server, "tls")["credentialName"] = "own" // whose CA stands apart
 	}
 	servers := []any{server}
 	if p.IntN(4) == 0 {

@@ -98,7 +98,7 @@ func TestBackstop(t *testing.T) {
 		"a misspelt key":              {gatewayWith("v1", rendered, annotated+", "+mtls+"Mode: mutual"), "unknown annotation mtls.sallyport.dev/Mode on kind Gateway"},
 		"a misspelt mode":             {gatewayWith("v1", rendered, mtls+"mode: Mutual"), "mtls.sallyport.dev/mode takes mutual, optional, disabled"},
 		"a key of another kind":       {gatewayWith("v1", rendered, headers), "unknown annotation mtls.sallyport.dev/client-headers on kind Gateway"},
-		"a provided certificate":      {gatewayWith("v1", rendered, annotated+", "+mtls+"server-certificate: provided"), "mtls.sallyport.dev/server-certificate takes issued"},
+		"a provided certificate":      {gatewayWith("v1", rendered, annotated+", "+mtls+"server-certificate: provided"), "expected the name of the Secret with the provided certificate"},
 		"settings without a mode":     {gatewayWith("v1", rendered, mtls+"min-tls: TLSv1.2"), "nothing says that: add mtls.sallyport.dev/mode"},
 		"the agent's mark":            {gatewayWith("v1", rendered, annotated+", "+mtls+"owner: Gateway/a/b/c"), "are written by the agent only"},
 		"a Gateway in a namespace that opts in": {

@@ -41,6 +41,14 @@ spec:
 `, namespace, gateway, host)
 }
 
+// serve makes a mutual Gateway with one host, leads it to the namespace's workload, and waits until it is
+// ready.
+func serve(t *testing.T, namespace, gateway, host string, annotations ...string) {
+	t.Helper()
+	apply(t, gatewayYAML("v1", namespace, gateway, host, annotations...)+"---"+routeYAML(namespace, gateway, host))
+	ready(t, "MutualTLSEndpoint", namespace, "gateway-"+gateway)
+}
+
 // ruleYAML is an APIRule of any version; extra goes into spec and annotations into
 // the metadata.
 func ruleYAML(version, namespace, name, host, annotations, extra string) string {

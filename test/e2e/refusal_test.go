@@ -22,18 +22,12 @@ kind: CertificateAuthority
 metadata: {name: brought, namespace: unsupported}
 spec: {source: {type: Secret, secret: {name: corporate}}, revocation: {mode: CRL}}
 `, "NotSupported: spec.source.type: Secret is not supported by this version"},
-		"a requested rotation": {"CertificateAuthority", "rotating", `
+		"a window that cannot be read": {"CertificateAuthority", "rotating", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
 metadata: {name: rotating, namespace: unsupported}
-spec: {source: {type: SelfSigned}, rotation: {rotateAfter: "2026-01-01T00:00:00Z"}}
-`, "NotSupported: spec.rotation.rotateAfter is not supported by this version"},
-		"a key store": {"ClientCertificate", "keystore", `
-apiVersion: mtls.sallyport.dev/v1alpha1
-kind: ClientCertificate
-metadata: {name: keystore, namespace: unsupported}
-spec: {authorityRef: {name: default}, secretName: keystore, keystore: {passwordSecretRef: {name: x, key: password}}}
-`, "NotSupported: spec.keystore is not supported by this version"},
+spec: {source: {type: SelfSigned}, rotation: {windows: [{schedule: "0 25 * * *", duration: 1h}]}}
+`, `Invalid: spec.rotation.windows[0].schedule: "0 25 * * *" is not in the five fields of cron`},
 		"a policy": {"MutualTLSPolicy", "everywhere", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: MutualTLSPolicy
@@ -102,7 +96,7 @@ func TestDenialsReachThePerson(t *testing.T) {
 		},
 		"a provided certificate": {
 			gatewayYAML("v1", ns, "edge", "a.denied.example.com", "mtls.sallyport.dev/server-certificate: provided"),
-			"is not supported by this version",
+			"tls.credentialName: is empty, and mtls.sallyport.dev/server-certificate: provided asks for a Secret that is there: name it",
 		},
 		"an APIRule on a Gateway of its own operator": {
 			ruleYAML("v2", ns, "orders", "b.denied.example.com", annotated, "externalGateway: denied/x"), "spec.externalGateway",

@@ -20,9 +20,7 @@ func TestServerCertificateIsRenewedWithoutARefusedCaller(t *testing.T) {
 	t.Parallel()
 	const ns, host = "renewal", "renewal.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host, "mtls.sallyport.dev/certificate-lifetime: 1m"))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host, "mtls.sallyport.dev/certificate-lifetime: 1m")
 	friend := byRequest(t, ns, "caller", "default")
 	checkThreeAnswers(t, friend, host)
 	first := storedLeaf(t, "renewal.edge.mtls")

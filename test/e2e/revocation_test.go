@@ -50,9 +50,7 @@ func refusedEverywhere(ctx context.Context, c edge.Caller, host string) error {
 func TestARevokedCallerIsRefusedInAMoment(t *testing.T) {
 	const ns, host = "callers", "callers.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host)
 	friend := byRequest(t, ns, "friend", "default")
 	checkThreeAnswers(t, friend, host)
 	var took []time.Duration
@@ -85,9 +83,7 @@ func TestARevokedCallerIsRefusedInAMoment(t *testing.T) {
 func TestEveryCertificateOfACallerIsRevoked(t *testing.T) {
 	const ns, host = "callers", "every.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "every", host))
-	apply(t, routeYAML(ns, "every", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-every")
+	serve(t, ns, "every", host)
 	first := certificateFor(t, ns, "twice", "default")
 	checkThreeAnswers(t, first, host)
 	patchCaller(t, ns, "twice", `{"spec": {"lifetime": "3h", "deletionPolicy": "Revoke"}}`)
@@ -129,9 +125,7 @@ func TestEveryCertificateOfACallerIsRevoked(t *testing.T) {
 func TestASerialNumberIsRevoked(t *testing.T) {
 	const ns, host = "serials", "serials.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host)
 	lost, friend := byRequest(t, ns, "lost", "default"), byRequest(t, ns, "friend", "default")
 	checkThreeAnswers(t, lost, host)
 	serial := stored(t, "mtls.sallyport.dev/v1alpha1", "ClientCertificate", ns, "lost")["status"].(map[string]any)["serial"] //nolint:forcetypeassert // it is ready

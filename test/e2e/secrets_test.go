@@ -49,9 +49,7 @@ func ledgerOf(t *testing.T, kind, namespace, authority string) *corev1.Secret {
 func TestSecretsAreWhatGatewaysReadAndNothingElse(t *testing.T) {
 	const ns, host = "secrets", "secrets.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host)
 	friend := byRequest(t, ns, "caller", "default")
 	checkThreeAnswers(t, friend, host)
 
@@ -94,9 +92,7 @@ func TestSecretsAreWhatGatewaysReadAndNothingElse(t *testing.T) {
 func TestRevokedCertificateIsRefusedAtTheEdge(t *testing.T) {
 	const ns, host = "revoked", "revoked.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host)
 	checkThreeAnswers(t, byRequest(t, ns, "caller", "default"), host)
 	ledger := ledgerOf(t, "keys", ns, "default")
 	pair, err := tls.X509KeyPair(ledger.Data["g1.probe.crt"], ledger.Data["g1.probe.key"])
@@ -116,9 +112,7 @@ func TestRevokedCertificateIsRefusedAtTheEdge(t *testing.T) {
 func TestSecretsAreHealed(t *testing.T) {
 	const ns, host = "healed", "healed.example.com"
 	namespace(t, ns)
-	apply(t, gatewayYAML("v1", ns, "edge", host))
-	apply(t, routeYAML(ns, "edge", host))
-	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	serve(t, ns, "edge", host)
 	friend := byRequest(t, ns, "caller", "default")
 	checkThreeAnswers(t, friend, host)
 	before := secret(t, "istio-system", "healed.edge.mtls-cacert")

@@ -48,6 +48,7 @@ func TestTheAgentDiesAtEveryWrite(t *testing.T) {
 		"deleted": deletion(),
 		"webhook": lostWebhookCertificate(),
 		"rotated": webhookRotation(),
+		"next":    authorityRotation(),
 		"renewed": renewal(),
 	}
 	for name, s := range scenarios {
@@ -68,7 +69,7 @@ func TestTheAgentDiesAtEveryWrite(t *testing.T) {
 			if deaths < 2*s.writes {
 				t.Errorf("the agent died %d times, expected at least %d: before and after each write", deaths, 2*s.writes)
 			}
-			t.Logf("died %d times, %d revisions of Secrets", deaths, h.revisions)
+			t.Logf("died %d times, %d revisions of Secrets", deaths, h.seen())
 		})
 	}
 }

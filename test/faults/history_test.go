@@ -100,6 +100,13 @@ func (h *history) check(t *testing.T) {
 	}
 }
 
+// seen is how many revisions there were.
+func (h *history) seen() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.revisions
+}
+
 func (h *history) of(name string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

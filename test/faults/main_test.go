@@ -6,22 +6,18 @@ package faults
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/kyma"
@@ -37,48 +33,24 @@ const ingress = "istio-system"
 var stack *localstack.Stack
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, m)
-	stop()
-	os.Exit(code)
+	flag.Parse()
+	os.Exit(product.Main(m, start))
 }
 
-func run(ctx context.Context, m *testing.M) int {
-	klog.SetLogger(logr.Discard())
-	log.SetLogger(logr.Discard())
-	var installed *product.Product
-	err := func() (err error) {
-		if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
-			return err
-		}
-		if err := stack.ApplyYAML(ctx, kyma.CRD); err != nil {
-			return err
-		}
-		if err := stack.ApplyYAML(ctx, prerequisites); err != nil {
-			return err
-		}
-		if installed, err = product.Install(ctx, stack, product.Options{TrustDomain: "example.com", ClientSecretNamespaces: []string{clients}}); err != nil {
-			return err
-		}
-		// Its lease goes with it, and the tests' own agents work without one.
-		return installed.Agents[0].Process.Stop(ctx)
-	}()
-	code := 1
-	if err == nil {
-		code = m.Run()
+func start(ctx context.Context) (_ *localstack.Stack, installed *product.Product, err error) {
+	if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
+		return stack, nil, err
 	}
-	if installed != nil {
-		installed.Stop()
-	}
-	if stack != nil {
-		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
-			err, code = stopErr, 1
+	for _, manifest := range []string{kyma.CRD, prerequisites} {
+		if err = stack.ApplyYAML(ctx, manifest); err != nil {
+			return stack, nil, err
 		}
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if installed, err = product.Install(ctx, stack, product.Options{TrustDomain: "example.com", ClientSecretNamespaces: []string{clients}}); err != nil {
+		return stack, installed, err
 	}
-	return code
+	// Its lease goes with it, and the tests' own agents work without one.
+	return stack, installed, installed.Agents[0].Process.Stop(ctx)
 }
 
 // clients is the namespace where the agent may write callers' Secrets.

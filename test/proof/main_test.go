@@ -12,23 +12,18 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/localstack"
@@ -52,43 +47,18 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, m)
-	stop()
-	os.Exit(code)
+	os.Exit(product.Main(m, start))
 }
 
-func run(ctx context.Context, m *testing.M) int {
-	klog.SetLogger(logr.Discard())
-	log.SetLogger(logr.Discard())
-	err := start(ctx)
-	code := 1
-	if err == nil {
-		code = m.Run()
-	}
-	if installed != nil {
-		installed.Stop()
-	}
-	if stack != nil {
-		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
-			err, code = stopErr, 1
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return code
-}
-
-func start(ctx context.Context) (err error) {
+func start(ctx context.Context) (_ *localstack.Stack, _ *product.Product, err error) {
 	if stack, err = localstack.Start(ctx, localstack.Options{Replicas: 2, Progress: os.Stderr}); err != nil {
-		return err
+		return stack, nil, err
 	}
 	installed, err = product.Install(ctx, stack, product.Options{
 		TrustDomain: "example.com", Progress: os.Stderr,
 		AgentArgs: []string{"--probe-period=" + period.String(), "--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},
 	})
-	return err
+	return stack, installed, err
 }
 
 func eventually(t *testing.T, limit time.Duration, what string, ask func(ctx context.Context) error) time.Duration {

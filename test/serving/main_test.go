@@ -6,15 +6,9 @@ package serving
 
 import (
 	"context"
-	"fmt"
+	"flag"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
-
-	"github.com/go-logr/logr"
-	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/product"
@@ -34,38 +28,17 @@ var lifetimes = []string{
 }
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, m)
-	stop()
-	os.Exit(code)
+	flag.Parse()
+	os.Exit(product.Main(m, start))
 }
 
-func run(ctx context.Context, m *testing.M) int {
-	klog.SetLogger(logr.Discard())
-	log.SetLogger(logr.Discard())
-	code, err := 1, func() (err error) {
-		if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
-			return err
-		}
-		if err := stack.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}"); err != nil {
-			return err
-		}
-		installed, err = product.Install(ctx, stack, product.Options{WebhookReplicas: 2, AgentArgs: lifetimes})
-		return err
-	}()
-	if err == nil {
-		code = m.Run()
+func start(ctx context.Context) (_ *localstack.Stack, _ *product.Product, err error) {
+	if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
+		return stack, nil, err
 	}
-	if installed != nil {
-		installed.Stop()
+	if err = stack.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}"); err != nil {
+		return stack, nil, err
 	}
-	if stack != nil {
-		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
-			err, code = stopErr, 1
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return code
+	installed, err = product.Install(ctx, stack, product.Options{WebhookReplicas: 2, AgentArgs: lifetimes})
+	return stack, installed, err
 }

@@ -5,17 +5,12 @@ package tenancy
 
 import (
 	"context"
-	"fmt"
+	"flag"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
-	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/kyma"
@@ -26,43 +21,21 @@ import (
 var stack *localstack.Stack
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, m)
-	stop()
-	os.Exit(code)
+	flag.Parse()
+	os.Exit(product.Main(m, start))
 }
 
-func run(ctx context.Context, m *testing.M) int {
-	klog.SetLogger(logr.Discard())
-	log.SetLogger(logr.Discard())
-	var installed *product.Product
-	code, err := 1, func() (err error) {
-		if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
-			return err
-		}
-		for _, manifest := range []string{kyma.CRD, people} {
-			if err := stack.ApplyYAML(ctx, manifest); err != nil {
-				return err
-			}
-		}
-		installed, err = product.Install(ctx, stack, product.Options{TrustDomain: "example.com", ClientSecretNamespaces: []string{"shop", "mallory"}})
-		return err
-	}()
-	if err == nil {
-		code = m.Run()
+func start(ctx context.Context) (_ *localstack.Stack, installed *product.Product, err error) {
+	if stack, err = localstack.Start(ctx, localstack.Options{ControlPlaneOnly: true}); err != nil {
+		return stack, nil, err
 	}
-	if installed != nil {
-		installed.Stop()
-	}
-	if stack != nil {
-		if stopErr := stack.Stop(context.WithoutCancel(ctx)); err == nil && stopErr != nil {
-			err, code = stopErr, 1
+	for _, manifest := range []string{kyma.CRD, people} {
+		if err = stack.ApplyYAML(ctx, manifest); err != nil {
+			return stack, nil, err
 		}
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return code
+	installed, err = product.Install(ctx, stack, product.Options{TrustDomain: "example.com", ClientSecretNamespaces: []string{"shop", "mallory"}})
+	return stack, installed, err
 }
 
 // people are a victim's namespace, an attacker who may do everything in his own, and

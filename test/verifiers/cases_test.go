@@ -193,19 +193,44 @@ func (w *world) intermediate() []question {
 			lenientIn("GnuTLS wants no CRL of every issuer"),
 		asks("a server of a provided authority", server, corporate.PEM(), nil, true).under(host),
 	}
-	return append(questions, w.vouched(corporate.CAWith(w.t, w.signer(w.next.Key()), "payments g3", span), corporate)...)
+	return append(questions, w.vouched()...)
 }
 
-// vouched: the chain holds the leaf and the cross-signed certificate of its issuer.
-func (w *world) vouched(cross, by testpki.Issued) []question {
-	signer, err := pki.ParseAuthority(cross.PEM(), w.next.Key().PEM())
+// cross is the certificate with which the old generation vouches for the next.
+func (w *world) cross() pki.Certificate {
+	w.t.Helper()
+	cross, err := w.old.CrossSign(w.next.Certificate(), w.now)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server := w.serverOf(signer)
+	return cross
+}
+
+// vouched are the questions about leaves of the next generation that come with what the old one says
+// of it: during a rotation, and after the next one was thrown out.
+func (w *world) vouched() []question {
+	cross := w.cross()
+	through, err := w.next.Through(cross)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	server, client := w.serverOf(through), w.caller(through, w.now)
+	both, crls := pemOf(w.next, w.old), slices.Concat(w.crl(w.next, 0), w.crl(w.old, 0))
+	thrown, err := w.old.SignCRL(pki.CRLRequest{
+		Number: big.NewInt(w.now.UnixNano()), NextUpdate: w.now.Add(time.Hour), Entries: []pki.Revoked{{Serial: cross.Serial(), At: w.now.Add(-time.Minute), Reason: 2}},
+	}, w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	return []question{
-		asks("a server whose issuer the old generation vouches for", server, by.PEM(), nil, true).under(host),
-		asks("a server whose issuer nobody trusted vouches for", server, pemOf(w.foreign), nil, false).under(host),
+		asks("a server whose issuer the old generation vouches for, that alone known", server, pemOf(w.old), nil, true).under(host),
+		asks("a server whose issuer the old generation vouches for, its issuer known", server, pemOf(w.next), nil, true).under(host),
+		asks("a server whose issuer the old generation vouches for, both known", server, both, nil, true).under(host),
+		asks("a server whose issuer somebody vouches for whom nobody knows", server, pemOf(w.foreign), nil, false).under(host),
+		asks("a caller whose issuer the old generation vouches for, both trusted", client, both, crls, true),
+		asks("a caller whose issuer the old generation vouches for, the old one withdrawn", client, pemOf(w.next), w.crl(w.next, 0), true),
+		asks("a revoked caller whose issuer the old generation vouches for", client, both, slices.Concat(w.crl(w.next, 0, client), w.crl(w.old, 0)), false),
+		asks("a caller whose issuer was thrown out", client, pemOf(w.old), thrown.PEM(), false),
 	}
 }
 

@@ -102,7 +102,7 @@ func TestZlintFindsNothing(t *testing.T) {
 		t.Run(string(algorithm), func(t *testing.T) {
 			w := newWorld(t, algorithm, now)
 			made := map[string][]byte{
-				"root": w.old.Certificate().PEM(), "server": w.server.Leaf().PEM(), "client": w.client.Leaf().PEM(),
+				"root": w.old.Certificate().PEM(), "server": w.server.Leaf().PEM(), "client": w.client.Leaf().PEM(), "cross-signed": w.cross().PEM(),
 				"empty CRL": w.crl(w.old, 0), "CRL": w.crl(w.old, 100, w.client, w.server),
 			}
 			for name, data := range made {

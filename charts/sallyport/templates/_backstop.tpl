@@ -72,7 +72,7 @@ spec:
   message: "the annotations owner and unreferenced-since under mtls.sallyport.dev/ are written by the agent only"
 - expression: "variables.unchanged || variables.agent || oldObject == null || !('mtls.sallyport.dev/managed' in variables.oldLabels) || 'mtls.sallyport.dev/managed' in variables.labels"
   message: "the label mtls.sallyport.dev/managed is taken away by the agent only"
-{{- range $key, $allowed := dict "mode" (list "mutual" "optional" "disabled") "server-certificate" (list "issued") "min-tls" (list "TLSv1.2" "TLSv1.3") "key-algorithm" (list "ECDSA-P256" "ECDSA-P384" "RSA-2048" "RSA-3072" "RSA-4096") }}
+{{- range $key, $allowed := dict "mode" (list "mutual" "optional" "disabled") "server-certificate" (list "issued" "provided") "min-tls" (list "TLSv1.2" "TLSv1.3") "key-algorithm" (list "ECDSA-P256" "ECDSA-P384" "RSA-2048" "RSA-3072" "RSA-4096") }}
 - expression: "variables.unchanged || !('mtls.sallyport.dev/{{ $key }}' in variables.annotations) || variables.annotations['mtls.sallyport.dev/{{ $key }}'] in {{ $allowed | toJson | replace "\"" "'" }}"
   message: "mtls.sallyport.dev/{{ $key }} takes {{ join ", " $allowed }}, spelt exactly so"
 {{- end }}

@@ -42,6 +42,10 @@ type Reconciler struct {
 	Counters *metrics.Counters
 	// Bell rings when a certificate was revoked.
 	Bell *Bell
+	// Proofs tell what handshakes showed; nil if none are tried, and then a rotation goes by time.
+	Proofs Proofs
+	// LookEvery is how often answers are looked for that hold a rotation up.
+	LookEvery time.Duration
 }
 
 // SetupWithManager registers the reconciler. It looks again when an authority, its
@@ -138,54 +142,77 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}}, now)
 	}
-	ledger, plan, full, err := r.keep(ctx, authority, settings, now)
+	settings.Rotation.LookEvery, settings.Rotation.Proof = r.LookEvery, settings.Rotation.Proof && r.Proofs != nil
+	var invalid error
+	settings.Rotation.Windows, invalid = issuer.Windows(authority.Spec.Rotation.Windows)
+	kept, err := r.keep(ctx, authority, settings, now)
 	if problem := issuer.LedgerProblem(err); problem != nil {
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: problem}, now)
 	}
 	if err != nil {
 		return pass.Again(err)
 	}
-	r.announce(authority, plan)
-	published, err := r.publish(ctx, authority, ledger, settings, now)
-	if err != nil {
+	kept.invalid = invalid
+	r.announce(authority, kept.plan)
+	if kept.published, err = r.publish(ctx, authority, kept.ledger, settings, now); err != nil {
 		return pass.Again(err)
 	}
-	if err := r.writeStatus(ctx, authority, view{ledger: ledger, settings: settings, published: published, plan: plan, full: full}, now); err != nil {
+	if err := r.writeStatus(ctx, authority, kept, now); err != nil {
 		return pass.Again(err)
 	}
-	return pass.At(plan.Next, now), nil
+	return pass.At(kept.plan.Next, now), nil
 }
 
-// keep brings the ledger up to date: at most one write. Full is why its CRLs do not list
-// all that is revoked, nil if they do.
-func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (ledger rotate.Ledger, plan rotate.Plan, full, err error) {
+// keep brings the ledger up to date: at most one write.
+func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (view, error) {
+	kept := view{settings: settings}
 	record, err := r.Cluster.Record(ctx, authority)
 	if err != nil {
-		return ledger, plan, nil, err
+		return kept, err
 	}
 	stored, err := r.Cluster.Ledger(ctx, record)
 	if err != nil {
-		return ledger, plan, nil, err
+		return kept, err
 	}
-	if settings.Revocations.Recorded, err = r.Cluster.Revoked(ctx, record); err != nil {
-		return ledger, plan, nil, err
+	issued, err := r.Cluster.Issued(ctx, record)
+	if err != nil {
+		return kept, err
 	}
-	plan = rotate.PlanAuthority(stored.Ledger, settings, now)
-	if len(plan.Steps) > 0 && !stored.Exists() && len(authority.Status.Generations) > 0 {
-		return ledger, plan, nil, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
+	settings.Revocations.Recorded = issued.Revoked
+	evidence, err := r.evidence(ctx, authority, stored.Ledger, issued.End)
+	if err != nil {
+		return kept, err
 	}
-	after, err := rotate.MaterializeAuthority(stored.Ledger, plan, settings, now)
+	after, err := kept.decide(stored.Ledger, settings, evidence, now)
+	if err != nil {
+		return kept, err
+	}
+	if len(kept.plan.Steps) > 0 && !stored.Exists() && len(authority.Status.Generations) > 0 {
+		return kept, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
+	}
+	if kept.ledger = stored.Ledger; len(kept.plan.Steps) > 0 {
+		written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
+		if err != nil {
+			return kept, err
+		}
+		kept.ledger = written.Ledger
+	}
+	kept.cutOff, err = r.cutOff(ctx, authority, record, kept.ledger, issued.End, now)
+	return kept, err
+}
+
+// decide says what is due, and makes it. Where CRLs do not fit that list all that is revoked,
+// they list what they did.
+func (v *view) decide(stored rotate.Ledger, settings rotate.AuthoritySettings, e rotate.Evidence, now time.Time) (rotate.Ledger, error) {
+	v.plan = rotate.PlanAuthority(stored, settings, e, now)
+	after, err := rotate.MaterializeAuthority(stored, v.plan, settings, now)
 	if errors.Is(err, rotate.ErrCRLsTooLarge) {
-		full = err
-		settings.Revocations = settings.Revocations.Listed(stored.Ledger)
-		plan = rotate.PlanAuthority(stored.Ledger, settings, now)
-		after, err = rotate.MaterializeAuthority(stored.Ledger, plan, settings, now)
+		v.full = err
+		settings.Revocations = settings.Revocations.Listed(stored)
+		v.plan = rotate.PlanAuthority(stored, settings, e, now)
+		after, err = rotate.MaterializeAuthority(stored, v.plan, settings, now)
 	}
-	if err != nil || len(plan.Steps) == 0 {
-		return stored.Ledger, plan, full, err
-	}
-	written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
-	return written.Ledger, plan, full, err
+	return after, err
 }
 
 var errNoActive = errors.New("no generation is active")

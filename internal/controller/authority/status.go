@@ -38,6 +38,10 @@ type view struct {
 	plan      rotate.Plan
 	// full is why the CRLs do not list all that is revoked; nil if they do.
 	full error
+	// invalid is what of the spec cannot be read, where the authority goes on all the same.
+	invalid error
+	// cutOff are the callers that hold certificates of a generation that was thrown out.
+	cutOff []string
 }
 
 // writeStatus tells what a pass found: one write, none if it was told already.
@@ -62,7 +66,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 }
 
 func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
-	status.Generations, status.NotAfter, status.CRL = nil, nil, nil
+	status.Generations, status.NotAfter, status.CRL, status.Unproven = nil, nil, nil, v.unproven()
 	for _, g := range v.ledger.Generations() {
 		certificate := g.Authority.Certificate()
 		status.Generations = append(status.Generations, v1alpha1.AuthorityGeneration{
@@ -144,11 +148,11 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 }
 
 func (v view) conditions(now time.Time) []metav1.Condition {
-	return []metav1.Condition{
-		v.ready(now),
-		condition.False(v1alpha1.ConditionRotating, v1alpha1.ReasonStable, "one generation is active; this version does not change generations"),
-		v.revocationCurrent(now),
+	conditions := []metav1.Condition{v.ready(now), v.rotating(), v.rotationBlocked(), v.revocationCurrent(now)}
+	if len(v.cutOff) > 0 {
+		conditions = append(conditions, v.callersCutOff())
 	}
+	return conditions
 }
 
 func (v view) ready(now time.Time) metav1.Condition {
@@ -158,8 +162,11 @@ func (v view) ready(now time.Time) metav1.Condition {
 	if v.problem != nil {
 		return no(v.problem.Reason, v.problem.Message)
 	}
+	if v.invalid != nil {
+		return no(v1alpha1.ReasonInvalid, v.invalid.Error())
+	}
 	if active, ok := v.ledger.Active(); ok && now.After(active.Authority.Certificate().NotAfter()) {
-		return no(v1alpha1.ReasonEnded, fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: make another CertificateAuthority and name it in the annotation", active.ID, active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)))
+		return no(v1alpha1.ReasonEnded, fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: no agent was there to prepare the next one. Set spec.rotation.rotateAfter to a time after it was made; every caller then needs a new certificate and the new trust", active.ID, active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)))
 	}
 	if v.published.problem != nil {
 		return no(v1alpha1.ReasonAuthorityNotReady, v.published.problem.Error())

@@ -17,15 +17,6 @@ import (
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
-// unsupported names the first field that asks for what this version does not do.
-func unsupported(spec v1alpha1.ClientCertificateSpec) string {
-	switch {
-	case spec.Keystore != nil:
-		return "spec.keystore is not supported by this version of Sallyport: remove it, and use tls.crt and tls.key"
-	}
-	return ""
-}
-
 // leafSettings merge what the caller asks for with what its authority prescribes.
 func leafSettings(c *v1alpha1.ClientCertificate, spec v1alpha1.CertificateAuthoritySpec) (rotate.LeafSettings, error) {
 	settings := rotate.LeafSettings{

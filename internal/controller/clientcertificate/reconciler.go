@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/budget"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/authority"
 	"sallyport.dev/sallyport/internal/controller/pass"
@@ -39,6 +40,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Counters count what is issued.
 	Counters *metrics.Counters
+	// Budget holds up what can wait; nil holds up nothing.
+	Budget *budget.Budget
 	// Bell is rung for an authority whose certificates were revoked.
 	Bell *authority.Bell
 
@@ -80,9 +83,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	if found.issued != "" && found.problem == nil {
 		r.Counters.Issued(metrics.Client, found.issued)
-		r.Recorder.Eventf(certificate, nil, corev1.EventTypeNormal, string(found.issued), "IssueClientCertificate", "issued client certificate %s", found.chain.Leaf().Serial())
+		r.Recorder.Eventf(certificate, nil, corev1.EventTypeNormal, string(found.issued), "IssueClientCertificate", "issued client certificate %s%s", found.chain.Leaf().Serial(), reminder(certificate, now))
 	}
 	return reconcile.Result{RequeueAfter: found.wait(certificate, now)}, nil
+}
+
+// reminder tells whoever holds his own key to fetch a certificate that replaces another; nobody else
+// can hand it to him.
+func reminder(before *v1alpha1.ClientCertificate, now time.Time) string {
+	end := before.Status.NotAfter
+	if before.Spec.CSR == "" || end == nil || end.Time.Before(now) {
+		return ""
+	}
+	return fmt.Sprintf(": fetch it from status.certificate before %s, when the one before ends", end.UTC().Format(time.RFC3339))
 }
 
 // found is what a pass found, for the status.
@@ -100,7 +113,8 @@ type found struct {
 // wait is the time to the next look.
 func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration {
 	if f.problem != nil {
-		if f.problem.Reason == v1alpha1.ReasonSecretAccessDenied || f.problem.Reason == v1alpha1.ReasonForeignSecret {
+		switch f.problem.Reason {
+		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword:
 			return deniedDelay
 		}
 		return 0
@@ -120,9 +134,6 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 	f := found{identity: intent.ClientIdentity(r.TrustDomain, c.Namespace, c.Name)}
 	if c.Spec.Revocation != nil {
 		return f, r.revoke(ctx, c, c.Spec.Revocation.Reason, now)
-	}
-	if unsupported := unsupported(c.Spec); unsupported != "" {
-		return f, &issuer.Problem{Reason: v1alpha1.ReasonNotSupported, Message: unsupported, Lasting: true}
 	}
 	is, err := issuer.Lookup(ctx, r.Cluster, authority.AuthorityOf(c), c.Namespace, issuer.ForClients, now)
 	if err != nil {
@@ -157,20 +168,19 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 			stored = pki.Chain{} // what somebody else wrote there is replaced
 		}
 	}
-	plan := rotate.PlanClientFor(stored, csr, names, f.settings, is.Active.Authority, now)
+	plan := rotate.PlanClientFor(stored, csr, names, f.settings, is.Signer, now)
+	if again, held := r.Budget.Hold(plan, now); held {
+		plan = rotate.LeafPlan{Next: again}
+	}
 	if !plan.Issue {
 		f.chain, f.next = stored, plan.Next
 		return f, nil
 	}
-	if f.chain, err = rotate.MaterializeClientFor(is.Active.Authority, is.Bundle, csr, names, f.settings, now); err != nil {
+	if f.chain, err = rotate.MaterializeClientFor(is.Signer, is.Bundle, csr, names, f.settings, now); err != nil {
 		return f, err
 	}
 	return r.handOut(ctx, c, f, is, plan, now)
 }
-
-// callerID is under whom a certificate is recorded: a namespace that is deleted and made
-// again is another one.
-func callerID(namespace types.UID, name string) string { return string(namespace) + "/" + name }
 
 // handOut writes the serial number down: nobody may hold a certificate that cannot
 // be revoked because nobody knows of it.
@@ -180,7 +190,7 @@ func (r *Reconciler) handOut(ctx context.Context, c *v1alpha1.ClientCertificate,
 		return f, err
 	}
 	leaf := f.chain.Leaf()
-	record := rotate.IssuedSerial{Serial: leaf.Serial(), NotAfter: leaf.NotAfter(), Generation: is.Active.ID, Caller: callerID(uid, c.Name)}
+	record := rotate.IssuedSerial{Serial: leaf.Serial(), NotAfter: leaf.NotAfter(), Generation: is.Signer.Generation.ID, Caller: cluster.CallerID(uid, c.Name)}
 	if err := r.Cluster.RecordSerial(ctx, is.Record, record, now); err != nil {
 		return f, err
 	}

@@ -62,7 +62,7 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	if err != nil {
 		return err
 	}
-	count, err := r.Cluster.RevokeCaller(ctx, record, callerID(uid, c.Name), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
+	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (r *Reconciler) farewell(ctx context.Context, c *v1alpha1.ClientCertificate
 	}
 	var problem *issuer.Problem
 	err := r.revoke(ctx, c, v1alpha1.RevokedCessationOfOperation, now)
-	if !errors.As(err, &problem) || problem.Reason != v1alpha1.ReasonRevoked && problem.Reason != v1alpha1.ReasonAuthorityNotFound && problem.Reason != v1alpha1.ReasonInvalid {
+	if !errors.As(err, &problem) { // any other says that there is nothing to revoke
 		return pass.Again(err)
 	}
 	return reconcile.Result{}, r.patchFinalizers(ctx, c, changed)

@@ -37,13 +37,17 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 	if err != nil {
 		return f, r.denied(err, c.Namespace)
 	}
+	if again, held := r.Budget.Hold(seen.plan, now); held {
+		f.next = again
+		return f, nil
+	}
 	if !seen.later.IsZero() {
 		f.next = seen.later
 		return f, nil
 	}
 	pair := seen.pair
 	if seen.plan.Issue {
-		if pair, err = rotate.MaterializeClient(is.Active.Authority, is.Bundle, names, f.settings, now); err != nil {
+		if pair, err = rotate.MaterializeClient(is.Signer, is.Bundle, names, f.settings, now); err != nil {
 			return f, err
 		}
 	}
@@ -53,10 +57,12 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 			return f, err
 		}
 	}
-	outcome, written, err := r.write(ctx, cluster.WantedSecret{
-		Key: key, Type: corev1.SecretTypeTLS, Owner: owner,
-		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()},
-	}, seen)
+	data := map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()}
+	withoutKeystore, err := r.addKeystore(ctx, c, pair, seen.stored, data)
+	if err != nil {
+		return f, r.denied(err, c.Namespace)
+	}
+	outcome, written, err := r.write(ctx, cluster.WantedSecret{Key: key, Type: corev1.SecretTypeTLS, Owner: owner, Data: data}, seen)
 	if err != nil {
 		r.memory.note(c, nil, pki.Serial{})
 		// Nobody holds the new one: what is told stays what was told of the one before.
@@ -68,6 +74,9 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
 	}
 	r.memory.note(c, written, pair.Leaf().Serial())
+	if withoutKeystore != nil {
+		return f, withoutKeystore
+	}
 	return f, nil
 }
 
@@ -78,8 +87,8 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, owner intent.Owner, s rotate.LeafSettings, is issuer.Issuer, names rotate.ClientNames, now time.Time) (look, error) {
 	if c.Status.NotBefore != nil && c.Status.NotAfter != nil {
 		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
-		plan := rotate.PlanTold(told, s, is.Active.Authority, now)
-		if last := r.memory.last(c, owner); last != nil && plan.Issue {
+		plan := rotate.PlanTold(told, s, is.Signer, now)
+		if last := r.memory.last(c, owner); last != nil && plan.Issue && c.Spec.Keystore == nil {
 			return look{stored: last, unread: true, plan: plan}, nil
 		}
 		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) {
@@ -92,7 +101,7 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, ow
 	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
 	decide := func(stored *corev1.Secret) look {
 		pair := storedPair(stored, owner)
-		return look{stored: stored, pair: pair, plan: rotate.PlanClient(pair, names, s, is.Active.Authority, now)}
+		return look{stored: stored, pair: pair, plan: rotate.PlanClient(pair, names, s, is.Signer, now)}
 	}
 	if r.memory.first(c) {
 		return decide(nil), nil

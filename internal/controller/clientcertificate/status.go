@@ -27,6 +27,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, c *v1alpha1.ClientCertific
 		status.Serial, status.AuthorityKeyID = leaf.Serial().String(), leaf.AuthorityKeyID()
 		status.NotBefore, status.NotAfter, status.RenewalTime = &notBefore, &notAfter, &renewal
 		if c.Spec.CSR != "" {
+			if f.issued != "" {
+				status.PreviousNotAfter = c.Status.NotAfter
+			}
 			status.Certificate = string(f.chain.PEM())
 		}
 	}

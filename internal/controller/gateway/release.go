@@ -74,6 +74,9 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 	if last.Status.Mode == v1alpha1.ModeOptional {
 		described.Annotations[intent.KeyMode] = string(intent.ModeOptional)
 	}
+	if server, ca := mutate.Secrets(gateway.Object); ca != intent.CASecretFor(server) {
+		described.Annotations[intent.KeyServerCertificate] = "provided" // what verifies callers stands apart
+	}
 	if len(last.Status.Authorities) > 0 {
 		described.Annotations[intent.KeyAuthorities] = last.Status.Authorities[0].Namespace + "/" + last.Status.Authorities[0].Name
 	}

@@ -95,7 +95,7 @@ func decide(o observed, l Lifetimes, names []string, now time.Time) decision {
 	if !o.bundled || (!o.previous.IsZero() && o.trustedSince.IsZero()) {
 		return decision{Action: WriteBundle, Reason: rotate.ReasonIssuer}
 	}
-	plan := rotate.PlanServer(o.serving, names, LeafSettings(l), o.current, now)
+	plan := rotate.PlanServer(o.serving, names, LeafSettings(l), rotate.SignerOf(o.current), now)
 	if plan.Issue {
 		if start := o.mayIssue(l, now); start.After(now) {
 			return decision{Next: start}

@@ -98,7 +98,7 @@ func (r *Reconciler) issueLeaf(ctx context.Context, s state, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	pair, err := rotate.MaterializeServer(s.current, trusted, r.names(), LeafSettings(r.Lifetimes), now)
+	pair, err := rotate.MaterializeServer(rotate.SignerOf(s.current), trusted, r.names(), LeafSettings(r.Lifetimes), now)
 	if err != nil {
 		return err
 	}

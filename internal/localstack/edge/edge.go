@@ -50,6 +50,8 @@ type Caller struct {
 	Roots *x509.CertPool
 	// MaxVersion of TLS; 0 is the newest.
 	MaxVersion uint16
+	// Sessions resumes TLS sessions; nil makes a full handshake each time.
+	Sessions tls.ClientSessionCache
 }
 
 // callTimeout bounds one call.
@@ -95,7 +97,7 @@ func (c Caller) Call(ctx context.Context, address, serverName, host, path string
 
 func (c Caller) config(serverName string, a *Answer) *tls.Config {
 	return &tls.Config{
-		ServerName: serverName, MinVersion: tls.VersionTLS12, MaxVersion: c.MaxVersion, RootCAs: c.Roots,
+		ServerName: serverName, MinVersion: tls.VersionTLS12, MaxVersion: c.MaxVersion, RootCAs: c.Roots, ClientSessionCache: c.Sessions,
 		// Left to itself, Go sends no certificate of a CA that the server did not name.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			if len(c.Certificates) == 0 {
