@@ -23,6 +23,12 @@ const (
 	// ConditionRevocationCurrent is on a CertificateAuthority. True: every CA that gateways trust has a fresh CRL there, or
 	// revocation is None.
 	ConditionRevocationCurrent = "RevocationCurrent"
+	// ConditionSourceCurrent is on a CertificateAuthority whose CA is brought by somebody. False: what he brings cannot be used,
+	// so that the authority goes on with what it has; the message says why.
+	ConditionSourceCurrent = "SourceCurrent"
+	// ConditionTrustedCertificatesCurrent is on a CertificateAuthority with trustedCertificates, and on a MutualTLSEndpoint whose
+	// authority has some. True: gateways accept callers of all of them. False: the message names what is left out, and why.
+	ConditionTrustedCertificatesCurrent = "TrustedCertificatesCurrent"
 	// ConditionHostConflict is on a MutualTLSEndpoint. True: an older Gateway holds one of its hosts on the same port of the
 	// same ingress, so that Istio serves that host from the older one.
 	ConditionHostConflict = "HostConflict"
@@ -115,6 +121,21 @@ const (
 	ReasonCRLOverdue = "CRLOverdue"
 	// ReasonCRLTooLarge says that the CRLs do not fit into a Secret any more, so that gateways have those before.
 	ReasonCRLTooLarge = "CRLTooLarge"
+	// ReasonSourceInUse says that the CA that is brought is the one in use, or about to be.
+	ReasonSourceInUse = "InUse"
+	// ReasonNotOffered says that the owner of the Secret that the authority names does not offer it to the authority, so that it
+	// issues nothing. CRLs are signed all the same: without them gateways would refuse every caller.
+	ReasonNotOffered = "NotOffered"
+	// ReasonUnfitCA says that what is brought is no CA that the authority can work with.
+	ReasonUnfitCA = "UnfitCA"
+	// ReasonTrusted says that gateways trust every one of trustedCertificates.
+	ReasonTrusted = "Trusted"
+	// ReasonLeftOut says that gateways do not trust one of trustedCertificates, because it is malformed, has ended, or lacks a
+	// fresh CRL.
+	ReasonLeftOut = "LeftOut"
+	// ReasonForeignAuthorityNotAllowed says that trustedCertificates are left out of a gateway whose callers are told apart by
+	// name (allowed-clients, client-headers): a foreign CA can mint any name.
+	ReasonForeignAuthorityNotAllowed = "ForeignAuthorityNotAllowed"
 	// ReasonRevocationNone says that the authority was asked to work without revocation.
 	ReasonRevocationNone = "RevocationNone"
 )

@@ -173,6 +173,28 @@ type RevocationStatus struct {
 	Entries int32 `json:"entries"`
 }
 
+// TrustedCertificateStatus is how the CA of somebody else stands whose callers gateways accept.
+type TrustedCertificateStatus struct {
+	// name of the entry.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+
+	// notAfter is when gateways stop accepting its callers unless it is replaced: the first end of its CAs and of their CRLs.
+	// Absent if it cannot be read.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// renewalTime is when what ends first ought to have been replaced by its owner.
+	// +optional
+	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
+
+	// leftOut is why gateways do not accept its callers; empty if they do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LeftOut string `json:"leftOut,omitempty"`
+}
+
 // CertificateAuthorityStatus is what was found, written by the agent.
 type CertificateAuthorityStatus struct {
 	// generations of the authority, oldest first.
@@ -198,13 +220,20 @@ type CertificateAuthorityStatus struct {
 	// +optional
 	CRL *RevocationStatus `json:"crl,omitempty"`
 
+	// trustedCertificates is how each of spec.trustedCertificates stands.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	TrustedCertificates []TrustedCertificateStatus `json:"trustedCertificates,omitempty"`
+
 	// unproven are the first ten replicas of which nothing is known, with the reason.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Unproven []UnprovenReplica `json:"unproven,omitempty"`
 
-	// conditions: Ready, Rotating, RotationBlocked, RevocationCurrent, ConflictingWriter.
+	// conditions: Ready, Rotating, RotationBlocked, RevocationCurrent, TrustedCertificatesCurrent, CallersCutOff, ConflictingWriter.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/metrics"
+	"sallyport.dev/sallyport/internal/mounted"
 	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/internal/proving"
@@ -107,26 +108,35 @@ func (p *parts) addProver(mgr manager.Manager) error {
 
 func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Source) error {
 	spent := budget.New(p.config.options.IssuedPerMinute)
-	programmer := &programming.Programmer{Cluster: p.store, Edge: p.edge, Prover: p.prover, Budget: spent, Synced: p.synced, Install: p.config.settings, Capabilities: func() mutate.Capabilities {
-		known, _ := capabilities.Capabilities() // read before anything was started, and kept
-		return known
-	}}
+	headers := apirule.NewHeaders(mgr.GetClient(), p.config.settings)
+	programmer := &programming.Programmer{
+		Cluster: p.store, Edge: p.edge, Prover: p.prover, Budget: spent, Headers: headers, Synced: p.synced, Install: p.config.settings,
+		Capabilities: func() mutate.Capabilities {
+			known, _ := capabilities.Capabilities() // read before anything was started, and kept
+			return known
+		},
+	}
 	bell := authority.NewBell()
 	var proofs authority.Proofs
 	if p.prover != nil {
 		proofs = p.prover
 	}
 	recorder, trustDomain := mgr.GetEventRecorder(recorderName), p.config.settings.TrustDomain()
+	cas := mounted.New(p.config.options.CADirectories, p.clock)
+	if err := cas.Add(mgr); err != nil {
+		return err
+	}
+	account := types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount}
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
 		&authority.Reconciler{
-			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
+			Cluster: p.store, Mounted: cas, ServiceAccount: account, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
 			Proofs: proofs, LookEvery: max(p.config.options.ProbePeriod, time.Second),
 		},
 		&clientcertificate.Reconciler{
 			Cluster: p.store, TrustDomain: trustDomain, Clock: p.clock, Recorder: recorder, Counters: p.counters, Bell: bell,
-			Budget: spent, ServiceAccount: types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount},
+			Budget: spent, ServiceAccount: account,
 		},
 		&servingcertificate.Reconciler{Cluster: p.store, Lifetimes: p.config.options.Webhook, Dial: probe.ServedLeaf, Clock: p.clock, Recorder: recorder},
 		&policy.Reconciler{Client: mgr.GetClient(), Clock: p.clock},
@@ -141,10 +151,10 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		}
 	}
 	rules := &apirule.Reconciler{
-		Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Install: p.config.settings,
+		Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Headers: headers, Install: p.config.settings,
 		Clock: p.clock, Recorder: recorder, Counters: p.counters,
 	}
-	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: rules.SetupWithManager})
+	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: rules.SetupWithManager, absent: headers.None})
 }
 
 // whenServed adds the controller of APIRules once the API server knows them: a
@@ -153,6 +163,8 @@ type whenServed struct {
 	mgr   manager.Manager
 	clock clock.WithTicker
 	add   func(manager.Manager) error
+	// absent is called when it turns out that there are none.
+	absent func()
 }
 
 // servedRetry is how often the API server is asked.
@@ -171,6 +183,7 @@ func (w *whenServed) Start(ctx context.Context) error {
 		}
 		if !said && meta.IsNoMatchError(err) {
 			said = true
+			w.absent()
 			w.mgr.GetLogger().Info("this cluster has no APIRules; looking for them now and then")
 		} else if !meta.IsNoMatchError(err) {
 			w.mgr.GetLogger().Error(err, "asking the API server for APIRules")

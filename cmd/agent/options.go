@@ -8,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -42,6 +45,8 @@ type Options struct {
 	ProbeLocal bool
 	// IssuedPerMinute bounds the certificates that replace good ones; 0 for no limit.
 	IssuedPerMinute int
+	// CADirectories are where CA pairs are mounted, by the name that authorities use.
+	CADirectories map[string]string
 	// Webhook is how long the webhook's CA and certificate live.
 	Webhook servingcertificate.Lifetimes
 }
@@ -61,6 +66,7 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.ProbePeriod, "probe-period", 15*time.Second, "`time` between two rounds of handshakes with each host of each gateway replica, one second at least; 0 tries none, and nothing is proven")
 	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with loopback and link-local addresses and the API server's as well; for stacks on one machine")
 	flags.IntVar(&o.IssuedPerMinute, "replacements-per-minute", 600, "`certificates` that are issued in a minute at most where the ones before are good still; 0 for no limit")
+	flags.Func("ca-directory", "`name=directory` with tls.crt and tls.key of a CA, for authorities with source.type Directory; once for each", o.addCADirectory)
 	o.Webhook = servingcertificate.DefaultLifetimes()
 	flags.DurationVar(&o.Webhook.CA, "webhook-ca-lifetime", o.Webhook.CA, "`time` a CA of the webhook's certificate lives; it is replaced at half of it")
 	flags.DurationVar(&o.Webhook.Leaf, "webhook-certificate-lifetime", o.Webhook.Leaf, "`time` the webhook's certificate lives; at least several times what the kubelet takes to refresh a volume (two minutes)")
@@ -70,6 +76,24 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 		o.Webhook.RenewBefore = int32(share)
 		return err
 	})
+}
+
+// caDirectoryName is the grammar of a directory's name.
+var caDirectoryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func (o *Options) addCADirectory(value string) error {
+	name, directory, _ := strings.Cut(value, "=")
+	if !caDirectoryName.MatchString(name) || !filepath.IsAbs(directory) {
+		return errors.New("expected a name of lower-case letters, digits and hyphens, =, and an absolute path")
+	}
+	if _, twice := o.CADirectories[name]; twice {
+		return fmt.Errorf("name %s is given twice", name)
+	}
+	if o.CADirectories == nil {
+		o.CADirectories = map[string]string{}
+	}
+	o.CADirectories[name] = directory
+	return nil
 }
 
 // parse reads the arguments. It returns flag.ErrHelp when only help was asked for.

@@ -28,6 +28,7 @@ type Cluster struct {
 	contests  contests
 	ledgers   sync.Map // of decodedLedger, by the name of their Secret
 	shards    sync.Map // of decodedShard, by the name of their Secret
+	trusted   sync.Map // of readTrusted, by the authority
 }
 
 // New returns a Cluster. The client's cache holds Secrets with our label only; live

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,8 +29,10 @@ type Issuer struct {
 	// Next is the generation that is about to issue, Withdrawn the one that is not to be accepted
 	// any more; zero if there is none.
 	Next, Withdrawn rotate.Generation
-	// Bundle is what gateways trust.
+	// Bundle is the authority's own generations that are trusted: what callers are told to trust.
 	Bundle pki.Bundle
+	// Ledger of the authority.
+	Ledger rotate.Ledger
 }
 
 // Problem is why an authority cannot issue for somebody now: a reason of api/v1alpha1
@@ -89,6 +92,9 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 	if unsupported := Unsupported(authority.Spec); unsupported != "" {
 		return Issuer{}, lasting(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s: %s", ref, unsupported)
 	}
+	if c := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonNotOffered {
+		return Issuer{Object: authority}, lasting(v1alpha1.ReasonNotOffered, "CertificateAuthority %s: %s", ref, c.Message)
+	}
 	return open(ctx, c, authority, now)
 }
 
@@ -112,11 +118,12 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 	if !ok {
 		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
 	}
+	signer.Unvouched = stored.Ledger.Unvouched(authority.Spec.Rotation.CallersUpdated)
 	bundle, err := stored.Ledger.Bundle(authority.Spec.RevocationMode() == v1alpha1.RevocationCRL, now)
 	if err != nil {
 		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
 	}
-	found := Issuer{Object: authority, Record: record, Signer: signer, Bundle: bundle}
+	found := Issuer{Object: authority, Record: record, Signer: signer, Bundle: bundle, Ledger: stored.Ledger}
 	found.Next, _ = stored.Ledger.Next()
 	found.Withdrawn, _ = stored.Ledger.Withdrawn()
 	return found, nil

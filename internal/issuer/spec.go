@@ -15,19 +15,12 @@ import (
 // does not do, and says what to do; empty if there is none. A field that is not
 // heeded would look like protection and be none.
 func Unsupported(spec v1alpha1.CertificateAuthoritySpec) string {
-	asked := []struct {
-		field string
-		set   bool
-	}{
-		{"spec.source.type: " + string(spec.Source.Type), spec.Source.Type != v1alpha1.SourceSelfSigned},
-		{"spec.trustedCertificates", len(spec.TrustedCertificates) > 0},
+	switch spec.Source.Type {
+	case v1alpha1.SourceSelfSigned, v1alpha1.SourceSecret, v1alpha1.SourceDirectory:
+		return ""
+	case v1alpha1.SourceTrustOnly:
 	}
-	for _, a := range asked {
-		if a.set {
-			return a.field + " is not supported by this version of Sallyport: remove it, or use a SelfSigned source"
-		}
-	}
-	return ""
+	return "spec.source.type: " + string(spec.Source.Type) + " is not supported by this version of Sallyport: use SelfSigned, Secret or Directory"
 }
 
 // Settings are what an authority's spec asks of its ledger.
@@ -60,6 +53,7 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 	return rotate.AuthoritySettings{
 		Rotation:      rotation,
 		LongestLeaf:   spec.LongestLeaf(),
+		Brings:        spec.Source.Type != v1alpha1.SourceSelfSigned,
 		Revocations:   rotate.Revocations{Further: serials},
 		Name:          authority.Namespace + "/" + authority.Name,
 		RootLifetime:  spec.RootLifetime(),
@@ -71,10 +65,18 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 	}, nil
 }
 
+// LongestLeaf bounds the life of a certificate that the authority signs: a sixth of its CA's.
+func LongestLeaf(spec v1alpha1.CertificateAuthoritySpec, ca pki.Certificate) time.Duration {
+	if spec.Source.Type == v1alpha1.SourceSelfSigned || ca.IsZero() {
+		return spec.LongestLeaf()
+	}
+	return ca.NotAfter().Sub(ca.NotBefore()).Truncate(time.Second) / v1alpha1.LeafDivisor
+}
+
 // CheckLifetime says why a certificate may not live that long, empty if it may: a
 // sixth of the authority's life at most.
-func CheckLifetime(spec v1alpha1.CertificateAuthoritySpec, lifetime time.Duration) string {
-	longest := spec.LongestLeaf()
+func (i Issuer) CheckLifetime(lifetime time.Duration) string {
+	longest := LongestLeaf(i.Object.Spec, i.Signer.Authority.Certificate())
 	if lifetime <= longest {
 		return ""
 	}

@@ -158,13 +158,21 @@ func fleet(tb testing.TB) *world {
 	return w
 }
 
+// partner has an authority trust the CA of another, and one that cannot be read.
+func partner(a *v1alpha1.CertificateAuthority) {
+	a.Status.TrustedCertificates = []v1alpha1.TrustedCertificateStatus{
+		{Name: "partner", NotAfter: at(10 * time.Hour), RenewalTime: at(9 * time.Hour)}, {Name: "garbage", LeftOut: "no block found"},
+	}
+	a.Status.Conditions = append(a.Status.Conditions, condition(v1alpha1.ConditionTrustedCertificatesCurrent, metav1.ConditionFalse, v1alpha1.ReasonLeftOut))
+}
+
 // everything is a world of which every metric has a series.
 func everything(tb testing.TB) *world {
 	tb.Helper()
 	return &world{
-		endpoints: store{endpoint("shop", "gateway-edge")}, authorities: store{authority("shop", "default")}, ledgers: ledgers{"shop/default": ledger(tb)},
+		endpoints: store{endpoint("shop", "gateway-edge")}, authorities: store{authority("shop", "default", partner)}, ledgers: ledgers{"shop/default": ledger(tb)},
 		clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
-			c.Status.Conditions[0].Status = metav1.ConditionFalse
+			c.Status.Conditions[0].Status, c.Status.PreviousNotAfter = metav1.ConditionFalse, at(time.Hour)
 		})},
 		proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a", func(p *proving.Result) {
 			p.Findings[probe.AnonymousRefused] = probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}

@@ -150,6 +150,11 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`authority_rotation_phase{namespace="shop",name="default",phase="Stable"} 1`,
 			`object_problem{kind="CertificateAuthority",namespace="shop",name="default",condition="RotationBlocked",reason="ReplicaRefuses"} 1`,
 		}},
+		"an authority that trusts CAs of others": {world{authorities: store{authority("shop", "default", partner, func(a *v1alpha1.CertificateAuthority) { a.Status.NotAfter = nil })}}, []string{
+			`object_problem{kind="CertificateAuthority",namespace="shop",name="default",condition="TrustedCertificatesCurrent",reason="LeftOut"} 1`,
+			`trusted_certificate_not_after_timestamp_seconds{namespace="shop",name="default",entry="partner"} 1772402400`,
+			`trusted_certificate_renewal_timestamp_seconds{namespace="shop",name="default",entry="partner"} 1772398800`,
+		}},
 		"an authority whose ledger cannot be read": {world{authorities: store{authority("shop", "unreadable", func(a *v1alpha1.CertificateAuthority) {
 			a.Status.Conditions = []metav1.Condition{
 				condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerUnreadable),

@@ -17,7 +17,8 @@ import (
 
 // leafSettings merge what the object asks for with what its authority prescribes.
 // The error is an *issuer.Problem if the authority does not allow it.
-func leafSettings(in intent.Intent, spec v1alpha1.CertificateAuthoritySpec, gateway types.NamespacedName) (rotate.LeafSettings, error) {
+func leafSettings(in intent.Intent, is issuer.Issuer, gateway types.NamespacedName) (rotate.LeafSettings, error) {
+	spec := is.Object.Spec
 	settings := rotate.LeafSettings{
 		Lifetime:    spec.ServerCertificates.EffectiveLifetime(),
 		RenewBefore: spec.ServerCertificates.EffectiveRenewBefore(),
@@ -26,7 +27,7 @@ func leafSettings(in intent.Intent, spec v1alpha1.CertificateAuthoritySpec, gate
 	if lifetime, asked := in.CertificateLifetime(); asked {
 		settings.Lifetime = lifetime
 	}
-	if tooLong := issuer.CheckLifetime(spec, settings.Lifetime); tooLong != "" {
+	if tooLong := is.CheckLifetime(settings.Lifetime); tooLong != "" {
 		return settings, &issuer.Problem{Reason: v1alpha1.ReasonLifetimeTooLong, Message: tooLong, Lasting: true}
 	}
 	algorithm, asked := in.KeyAlgorithm()
@@ -100,7 +101,7 @@ const maxHosts = mutate.MaxHosts
 func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.Time) error {
 	for i := range f.edges {
 		e := &f.edges[i]
-		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.issuer.Bundle, e.stored, now)
+		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.trust.Bundle, e.stored, now)
 		if err != nil {
 			return err
 		}

@@ -37,12 +37,19 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 	o.Status.Authorities[0].AcceptedGeneration = acceptedGeneration(f.last, o.Status.Authorities[0], proven)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
+	o.Next = first(o.Next, f.trust.Next)
 	for _, c := range f.contests {
-		if o.Next.IsZero() || c.Next.Before(o.Next) {
-			o.Next = c.Next
-		}
+		o.Next = first(o.Next, c.Next)
 	}
 	return o
+}
+
+// first of two instants; zero is none.
+func first(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // acceptedGeneration is the newest generation of which a replica ever accepted a certificate.
@@ -60,6 +67,9 @@ func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.Endp
 // behind it stays as it is.
 func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
 	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
+	if problem.Reason == v1alpha1.ReasonNotOffered {
+		o.Next = now.Add(offeredEvery)
+	}
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
@@ -68,6 +78,9 @@ func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.T
 	o.Status.Replicas = last.replicas
 	return o
 }
+
+// offeredEvery is how often to look whether the owner of an authority's CA offers it again.
+const offeredEvery = 15 * time.Second
 
 func modeOf(t Target) v1alpha1.EndpointMode {
 	if t.Intent.Mode() == intent.ModeOptional {
@@ -127,6 +140,12 @@ func conditions(accepted, programmed metav1.Condition, proven proof, f facts) []
 	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the edge asks for client certificates, and has what it needs to verify them")
 	if proven.required && proven.condition.Status != metav1.ConditionTrue {
 		ready = condition.False(v1alpha1.ConditionReady, proven.condition.Reason, proven.condition.Message)
+	}
+	if others, any := f.trust.condition(); any {
+		all = append(all, others)
+		if others.Status != metav1.ConditionTrue {
+			ready = condition.False(v1alpha1.ConditionReady, others.Reason, others.Message)
+		}
 	}
 	for _, c := range []metav1.Condition{programmed, accepted} {
 		if c.Status != metav1.ConditionTrue {

@@ -41,8 +41,16 @@ type Programmer struct {
 	Capabilities func() mutate.Capabilities
 	// Budget holds up what can wait; nil holds up nothing.
 	Budget *budget.Budget
+	// Headers know where workloads are told who called.
+	Headers Headers
 	// Prover tries handshakes with what is programmed; nil if none are tried.
 	Prover *proving.Prover
+}
+
+// Headers know behind which Gateways a workload is told who called.
+type Headers interface {
+	// Tell reports whether a workload behind the Gateway is told, and whether that is known yet.
+	Tell(ctx context.Context, gateway types.NamespacedName) (does, known bool, err error)
 }
 
 // Target is one Gateway and what it is to be.
@@ -109,6 +117,7 @@ type facts struct {
 	conflicts  []ingress.Conflict
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
+	trust      trust
 	// provided is whether the server certificate is somebody else's.
 	provided bool
 	edges    []edge
@@ -149,21 +158,11 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	if err := p.gatherSecrets(ctx, t, gateway, &f); err != nil {
 		return f, err
 	}
-	var err error
-	f.issuer, err = issuer.Lookup(ctx, p.Cluster, t.Intent.Authority(), gateway.Namespace, issuer.ForGateways, now)
-	var problem *issuer.Problem
-	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonAuthorityNotFound && t.Intent.AuthorityImplied() {
-		f.waiting = true
-		return f, p.makeAuthority(ctx, t.Intent.Authority())
-	}
-	if problem != nil && !problem.Lasting && f.issuer.Object != nil && now.Sub(f.issuer.Object.CreationTimestamp.Time) < newAuthority {
-		f.waiting = true // its key is being made: telling so would cost two writes and last for milliseconds
-		return f, nil
-	}
-	if err != nil {
+	if err := p.gatherIssuer(ctx, t, gateway, &f, now); err != nil || f.waiting {
 		return f, err
 	}
-	if f.settings, err = leafSettings(t.Intent, f.issuer.Object.Spec, gateway.Ref()); err != nil {
+	var err error
+	if f.settings, err = leafSettings(t.Intent, f.issuer, gateway.Ref()); err != nil {
 		return f, err
 	}
 	if f.provided = t.Intent.Provided(); f.provided {
@@ -175,6 +174,26 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, t.Intent.Authority())}
 	}
 	return f, err
+}
+
+// gatherIssuer finds the authority, and what gateways trust of it. It waits where the authority was just made.
+func (p *Programmer) gatherIssuer(ctx context.Context, t Target, gateway ingress.Gateway, f *facts, now time.Time) error {
+	var err error
+	f.issuer, err = issuer.Lookup(ctx, p.Cluster, t.Intent.Authority(), gateway.Namespace, issuer.ForGateways, now)
+	var problem *issuer.Problem
+	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonAuthorityNotFound && t.Intent.AuthorityImplied() {
+		f.waiting = true
+		return p.makeAuthority(ctx, t.Intent.Authority())
+	}
+	if problem != nil && !problem.Lasting && f.issuer.Object != nil && now.Sub(f.issuer.Object.CreationTimestamp.Time) < newAuthority {
+		f.waiting = true // its key is being made: telling so would cost two writes and last for milliseconds
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.trust, f.waiting, err = p.trustOf(ctx, t, f.issuer, now)
+	return err
 }
 
 func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {

@@ -320,3 +320,10 @@ func Secrets(gateway map[string]any) (server, ca string) {
 	}
 	return "", ""
 }
+
+// NamesCallers reports whether a server of a Gateway goes by the names of callers, whoever wrote that.
+func NamesCallers(gateway map[string]any) bool {
+	return slices.ContainsFunc(list(object(gateway["spec"])["servers"]), func(s any) bool {
+		return len(list(object(object(s)["tls"])["subjectAltNames"])) > 0
+	})
+}

@@ -120,6 +120,29 @@ func (a Authority) sameCA(c Certificate) bool {
 	return bytes.Equal(own.RawSubject, c.parsed.RawSubject) && bytes.Equal(own.RawSubjectPublicKeyInfo, c.parsed.RawSubjectPublicKeyInfo)
 }
 
+// Fit says why the CA cannot be that of an authority from now on, nil if it can: it is a root, it is valid, and may sign CRLs where it has to (RFC 5280 sections 4.1.2.5, 4.2.1.3). What it constrains below
+// itself is found out with each certificate.
+func (a Authority) Fit(revocation bool, now time.Time) error {
+	if a.IsZero() {
+		return errNoAuthority
+	}
+	if !a.selfSigned {
+		return errors.New("the CA is signed by another one, which is not supported by this version of Sallyport: bring a root")
+	}
+	if err := a.certificate.validAt(now); err != nil {
+		return err
+	}
+	if revocation && a.certificate.parsed.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		return fmt.Errorf("CA certificate %s may not sign CRLs: key usage cRLSign is missing (RFC 5280 section 4.2.1.3); or ask for revocation None", a.certificate.serial)
+	}
+	return nil
+}
+
+// MayVouch reports whether the CA allows another one below itself (RFC 5280 section 4.2.1.9).
+func (a Authority) MayVouch() bool {
+	return !a.IsZero() && (a.certificate.parsed.MaxPathLen > 0 || !a.certificate.parsed.MaxPathLenZero)
+}
+
 // CrossSign certifies the key of another CA under the other's own name, so that whoever
 // trusts only this one can verify what the other signs (RFC 5280 section 3.2). It is valid
 // while both are, and lets no further CA stand below it.
@@ -128,7 +151,7 @@ func (a Authority) CrossSign(other Certificate, now time.Time) (Certificate, err
 		return Certificate{}, errNoAuthority
 	}
 	own := a.certificate.parsed
-	if own.MaxPathLenZero && own.MaxPathLen == 0 {
+	if !a.MayVouch() {
 		return Certificate{}, fmt.Errorf("cross-signing CA %q: CA %q allows no CA below itself, its path length is 0 (RFC 5280 section 4.2.1.9)",
 			other.parsed.Subject.CommonName, own.Subject.CommonName)
 	}

@@ -120,33 +120,46 @@ func ParseBundle(cas, crls []byte, now time.Time) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
 	}
-	// First, because it bounds how many signatures the search below checks.
-	if err := distinct(certificates); err != nil {
-		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
-	}
 	var lists []CRL
 	if len(bytes.TrimSpace(crls)) > 0 {
 		if lists, err = ParseCRLs(crls); err != nil {
 			return Bundle{}, fmt.Errorf("reading bundle: %w", err)
 		}
 	}
-	if len(lists) > 0 && len(lists) != len(certificates) {
-		return Bundle{}, fmt.Errorf("reading bundle: found %d CRLs for %d CAs, expected one for each", len(lists), len(certificates))
-	}
-	entries := make([]BundleEntry, len(certificates))
-	for i, ca := range certificates {
-		entries[i].CA = ca
-		for _, list := range lists {
-			if entries[i].CRL.IsZero() && list.signedBy(ca) == nil {
-				entries[i].CRL = list
-			}
-		}
-		if len(lists) > 0 && entries[i].CRL.IsZero() {
-			return Bundle{}, fmt.Errorf("reading bundle: no CRL is signed by CA %q", ca.parsed.Subject.CommonName)
-		}
+	entries, err := PairEntries(certificates, lists)
+	if err != nil {
+		return Bundle{}, fmt.Errorf("reading bundle: %w", err)
 	}
 	return NewBundle(entries, now)
 }
+
+// PairEntries finds for each CA the CRL that it signed, in the order of the CAs. Without CRLs
+// none has one; with some, each has to have one, and each CRL to belong to one of them.
+func PairEntries(cas []Certificate, crls []CRL) ([]BundleEntry, error) {
+	// First, because it bounds how many signatures are checked below.
+	if err := distinct(cas); err != nil {
+		return nil, err
+	}
+	if len(crls) > 0 && len(crls) != len(cas) {
+		return nil, fmt.Errorf("found %d CRLs for %d CAs, expected one for each", len(crls), len(cas))
+	}
+	entries := make([]BundleEntry, len(cas))
+	for i, ca := range cas {
+		entries[i].CA = ca
+		for _, crl := range crls {
+			if entries[i].CRL.IsZero() && crl.signedBy(ca) == nil {
+				entries[i].CRL = crl
+			}
+		}
+		if len(crls) > 0 && entries[i].CRL.IsZero() {
+			return nil, fmt.Errorf("no CRL is signed by CA %q", ca.parsed.Subject.CommonName)
+		}
+	}
+	return entries, nil
+}
+
+// Entries are the CAs with their CRLs, in order. Callers must not change the slice.
+func (b Bundle) Entries() []BundleEntry { return b.entries }
 
 // IsZero reports whether there is no bundle.
 func (b Bundle) IsZero() bool { return len(b.entries) == 0 }

@@ -110,6 +110,18 @@ func (c Certificate) NotAfter() time.Time { return c.parsed.NotAfter }
 // SubjectKeyID is in lower-case hexadecimal; empty if the certificate has none.
 func (c Certificate) SubjectKeyID() string { return hex.EncodeToString(c.parsed.SubjectKeyId) }
 
+// SameKey reports whether both certify the same public key, whatever they call it.
+func (c Certificate) SameKey(other Certificate) bool {
+	return c.parsed != nil && other.parsed != nil && bytes.Equal(c.parsed.RawSubjectPublicKeyInfo, other.parsed.RawSubjectPublicKeyInfo)
+}
+
+// KeyID is the key id that this package gives its public key, in lower-case hexadecimal; whoever made
+// the certificate may have given it another.
+func (c Certificate) KeyID() (string, error) {
+	id, err := keyID(c.parsed.PublicKey)
+	return hex.EncodeToString(id), err
+}
+
 // AuthorityKeyID is the key id of its issuer, in lower-case hexadecimal.
 func (c Certificate) AuthorityKeyID() string { return hex.EncodeToString(c.parsed.AuthorityKeyId) }
 

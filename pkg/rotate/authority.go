@@ -16,6 +16,10 @@ type AuthoritySettings struct {
 	RootLifetime time.Duration
 	// RootAlgorithm is that of a generation's key.
 	RootAlgorithm pki.Algorithm
+	// Brings is whether somebody else makes the keys. Brought is then the pair he offers now; zero
+	// if there is none that can be used. RootLifetime and RootAlgorithm are its own.
+	Brings  bool
+	Brought pki.Authority
 	// LongestLeaf bounds the life of what a generation signs.
 	LongestLeaf time.Duration
 	// Revocation is whether gateways get CRLs.
@@ -89,13 +93,17 @@ const (
 // PlanAuthority says what to do with an authority now: which phase to enter, which
 // generations and CRLs to make. An authority without any generation gets its first. Each
 // phase is stored before the next one is entered. One whose active generation has ended, and
-// that has no next one, gets nothing unless asked: who trusted it must be asked.
+// that has no next one, gets nothing unless asked: who trusted it must be asked. Where somebody
+// else makes the keys, another key of his is what asks.
 func PlanAuthority(ledger Ledger, s AuthoritySettings, e Evidence, now time.Time) Plan {
 	p := planner{Ledger: ledger, s: s, e: e, now: now, plan: Plan{Phase: ledger.Phase()}}
 	if len(ledger.generations) == 0 {
-		p.create(ReasonMissing)
+		if !s.Brings || !s.Brought.IsZero() {
+			p.create(ReasonMissing)
+		}
 		return p.plan
 	}
+	p.renew()
 	if !p.throwOut() {
 		p.rotate()
 	}

@@ -46,6 +46,8 @@ func PlanServer(stored pki.Pair, hosts []string, s LeafSettings, signer Signer, 
 		return issueNow(ReasonNames)
 	case stored.Key().Algorithm() != s.Algorithm:
 		return issueNow(ReasonKey)
+	case signer.unvouched(stored.Leaf()):
+		return planUnvouched(stored.Leaf(), now)
 	}
 	return planChain(stored.Chain(), planLeaf(stored.Leaf(), s, signer, now), s, signer, now)
 }

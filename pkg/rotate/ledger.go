@@ -157,6 +157,9 @@ type Signer struct {
 	Held []pki.Certificate
 	// Good are the generations before whose certificates are still as good.
 	Good []pki.Certificate
+	// Unvouched is whether callers that know only the generation before cannot verify what this one
+	// signs: their servers keep what they have for as long as they can.
+	Unvouched bool
 }
 
 // SignerOf is an authority that is nobody's successor.

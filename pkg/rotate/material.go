@@ -40,6 +40,8 @@ func (l *Ledger) take(step Step, s AuthoritySettings, now time.Time) error {
 		l.generations[i].enter(Trusted, now)
 	case Activate:
 		l.activate(i, now)
+	case Renew:
+		l.generations[i].Authority = s.Brought // the same key
 	case NoteReplaced:
 		l.generations[i].Replaced = now
 	case Withdraw:
@@ -111,16 +113,7 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	key, err := pki.GenerateKey(s.RootAlgorithm)
-	if err != nil {
-		return err
-	}
-	keyID, err := key.ID()
-	if err != nil {
-		return err
-	}
-	name := fmt.Sprintf("%s %s %s", s.Name[:min(len(s.Name), maxNameInSubject)], id, keyID[:12])
-	root, err := pki.NewRoot(pki.RootRequest{CommonName: name, Key: key, Lifetime: s.RootLifetime}, now)
+	root, err := s.root(id, now)
 	if err != nil {
 		return err
 	}
@@ -128,7 +121,8 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	probe, err := root.IssueClient(pki.ClientRequest{CommonName: "revoked probe", Identity: s.ProbeIdentity + "/revoked", Lifetime: s.RootLifetime}, probeKey, now)
+	life := root.Certificate().NotAfter().Sub(now)
+	probe, err := root.IssueClient(pki.ClientRequest{CommonName: "revoked probe", Identity: s.ProbeIdentity + "/revoked", Lifetime: life}, probeKey, now)
 	if err != nil {
 		return err
 	}
@@ -136,7 +130,7 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	if len(l.generations) == 0 {
 		made.State = Active
 	}
-	if active, is := l.Active(); is && !active.ended(now) {
+	if active, is := l.Active(); is && !active.ended(now) && active.Authority.MayVouch() {
 		if made.Cross, err = active.Authority.CrossSign(root.Certificate(), now); err != nil {
 			return err
 		}
@@ -144,6 +138,23 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	}
 	l.generations, l.last = append(l.generations, made), number
 	return nil
+}
+
+// root is the CA of a new generation: one that is made, or the one that is brought.
+func (s AuthoritySettings) root(id string, now time.Time) (pki.Authority, error) {
+	if s.Brings {
+		return s.Brought, nil
+	}
+	key, err := pki.GenerateKey(s.RootAlgorithm)
+	if err != nil {
+		return pki.Authority{}, err
+	}
+	keyID, err := key.ID()
+	if err != nil {
+		return pki.Authority{}, err
+	}
+	name := fmt.Sprintf("%s %s %s", s.Name[:min(len(s.Name), maxNameInSubject)], id, keyID[:12])
+	return pki.NewRoot(pki.RootRequest{CommonName: name, Key: key, Lifetime: s.RootLifetime}, now)
 }
 
 // signCRL signs the next CRL. Its number is the time in milliseconds, and rises

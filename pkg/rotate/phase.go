@@ -113,6 +113,9 @@ type Wait struct {
 	// Queued is until when a rotation that is asked for waits for callers that know only the
 	// generation before; zero if none does. Answer may come earlier.
 	Queued time.Time
+	// Irreplaceable is a compromised generation that stays, because it is the only one that can issue and
+	// its owner has not brought another key; empty if none is.
+	Irreplaceable string
 	// Held is whether the authority was told to stay in its phase, Opens when a window lets it go on;
 	// zero if it is paused.
 	Held  bool

@@ -39,6 +39,10 @@ const (
 	ReasonTime Reason = "TimeAlone"
 	// ReasonEnded says that the certificate of the generation has ended.
 	ReasonEnded Reason = "Ended"
+	// ReasonBrought says that somebody who makes the authority's keys brought another one.
+	ReasonBrought Reason = "Brought"
+	// ReasonRenewed says that he renewed the certificate of a key.
+	ReasonRenewed Reason = "Renewed"
 	// ReasonCompromised says that somebody else may hold the key.
 	ReasonCompromised Reason = "Compromised"
 )
@@ -62,6 +66,8 @@ const (
 	Trust Action = "Trust"
 	// Activate has a generation issue, and the one before retire.
 	Activate Action = "Activate"
+	// Renew takes the certificate that the owner of a generation's key renewed.
+	Renew Action = "Renew"
 	// NoteReplaced notes that no replica serves a certificate of a retiring generation.
 	NoteReplaced Action = "NoteReplaced"
 	// Withdraw takes a generation out of what gateways and callers trust.

@@ -26,6 +26,7 @@ func (p *planner) throwOut() bool {
 			}
 		}
 	}
+	thrown = p.replaceable(thrown)
 	if len(thrown) == 0 {
 		return false
 	}
@@ -44,13 +45,21 @@ func (g Generation) is(other Generation) bool { return g.ID == other.ID }
 
 // replaceAtOnce has a generation issue that is not thrown out.
 func (p *planner) replaceAtOnce(thrown []Generation) {
-	for _, state := range []State{Trusted, Prepared} {
-		if next, is := p.in(state); is && !slices.ContainsFunc(thrown, next.is) && !next.ended(p.now) {
-			p.step(Activate, next.ID, ReasonCompromised)
-			return
-		}
+	if next, is := p.successor(thrown); is {
+		p.step(Activate, next.ID, ReasonCompromised)
+		return
 	}
 	p.step(Activate, p.create(ReasonCompromised), ReasonCompromised)
+}
+
+// successor is the generation that could issue at once in place of those that are thrown out.
+func (p *planner) successor(thrown []Generation) (Generation, bool) {
+	for _, state := range []State{Trusted, Prepared} {
+		if next, is := p.in(state); is && !slices.ContainsFunc(thrown, next.is) && !next.ended(p.now) {
+			return next, true
+		}
+	}
+	return Generation{}, false
 }
 
 // rotate plans the one change of phase that may be made now, or says what it waits for.
@@ -66,7 +75,8 @@ func (p *planner) rotate() {
 		p.step(Activate, prepared.ID, ReasonEnded)
 	case !is || active.ended(p.now):
 		if p.requested(active) {
-			p.step(Activate, p.create(ReasonRequested), ReasonRequested)
+			reason := p.asked()
+			p.step(Activate, p.create(reason), reason)
 		}
 	case hasPrepared:
 		p.enter(active, Trust, prepared, ReasonStored)
@@ -82,7 +92,7 @@ func (p *planner) rotate() {
 
 // changes reports whether the plan enters another phase.
 func (p *planner) changes() bool {
-	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Action != Remove && s.Action != SignCRL })
+	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Action != Remove && s.Action != SignCRL && s.Action != Renew })
 }
 
 // wait adds what the rotation waits for.
@@ -114,6 +124,9 @@ func (p *planner) dropEnded() {
 
 // requested reports whether somebody asked for a rotation away from a generation.
 func (p *planner) requested(active Generation) bool {
+	if p.s.Brings {
+		return p.another()
+	}
 	after := p.s.Rotation.RotateAfter
 	return !after.IsZero() && !after.After(p.now) && active.CreatedAt.Before(after)
 }
@@ -130,6 +143,10 @@ func (p *planner) activation(active Generation) time.Time {
 
 // begin plans the next generation: when half of a life is over, or when asked.
 func (p *planner) begin(active Generation) {
+	if p.s.Brings {
+		p.beginBrought(active)
+		return
+	}
 	due, reason := active.CreatedAt.Add(active.life()/prepareDivisor+jitter(p.s.Name, active.life())), ReasonDue
 	if asked := p.s.Rotation.RotateAfter; asked.After(p.now) {
 		p.look(asked)
@@ -208,7 +225,10 @@ func (p *planner) learn(active, next Generation) {
 	p.look(end.Add(time.Second))
 	overlap := next.Since.Add(min(p.s.Rotation.MinimumOverlap, end.Sub(next.Since)/overlapDivisor))
 	due, reason := p.activation(active), ReasonDue
-	if p.requested(active) {
+	switch {
+	case p.s.Brings:
+		due, reason = overlap, ReasonBrought
+	case p.requested(active):
 		due, reason = overlap, ReasonRequested
 	}
 	due = maxTime(maxTime(due, overlap), p.known(active))
@@ -261,8 +281,12 @@ func (p *planner) retire(active Generation) {
 
 // needed reports whether a caller may still hold a certificate of a generation. That it was
 // replaced does not count: a partner may hold it all the same. A gateway whose clock is behind
-// takes it a little longer.
+// takes it a little longer. What else a CA signed that somebody brings is not known here: it is
+// needed until it ends.
 func (p *planner) needed(g Generation) bool {
+	if p.s.Brings {
+		return true
+	}
 	end, issued := p.e.ClientsEnd[g.ID]
 	if !issued {
 		return false

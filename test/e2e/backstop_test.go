@@ -117,12 +117,14 @@ func TestBackstop(t *testing.T) {
 		"a header of a version that has none":        {rule("v1beta1", headers, "gateway: orders-mtls.backstop"), "mtls.sallyport.dev/client-headers"},
 		"a key that no APIRule has":                  {rule("v2", annotated+", "+mtls+"modes: x", managed), "unknown annotation mtls.sallyport.dev/modes on kind APIRule"},
 
-		"a Secret of somebody":                            {"{apiVersion: v1, kind: Secret, metadata: {name: somebodys, namespace: istio-system}}", ""},
-		"a Secret in the place of the agent's":            {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: istio-system}}", "belongs to the agent of Sallyport"},
-		"a Secret of that name elsewhere":                 {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: backstop}}", ""},
-		"a Secret with the agent's mark":                  {"{apiVersion: v1, kind: Secret, metadata: {name: marked, namespace: backstop, labels: {mtls.sallyport.dev/managed: \"true\"}}}", "belongs to the agent of Sallyport"},
-		"a Secret that offers itself":                     {"{apiVersion: v1, kind: Secret, metadata: {name: offered, namespace: backstop, annotations: {mtls.sallyport.dev/use-as-ca: default}}}", "are not supported by this version"},
-		"a ConfigMap, which is nobody's business of ours": {"{apiVersion: v1, kind: ConfigMap, metadata: {name: mine, namespace: backstop}}", ""},
+		"a Secret of somebody":                             {"{apiVersion: v1, kind: Secret, metadata: {name: somebodys, namespace: istio-system}}", ""},
+		"a Secret in the place of the agent's":             {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: istio-system}}", "belongs to the agent of Sallyport"},
+		"a Secret of that name elsewhere":                  {"{apiVersion: v1, kind: Secret, metadata: {name: backstop.edge.mtls-cacert, namespace: backstop}}", ""},
+		"a Secret with the agent's mark":                   {"{apiVersion: v1, kind: Secret, metadata: {name: marked, namespace: backstop, labels: {mtls.sallyport.dev/managed: \"true\"}}}", "belongs to the agent of Sallyport"},
+		"a Secret that offers itself":                      {"{apiVersion: v1, kind: Secret, metadata: {name: offered, namespace: backstop, annotations: {mtls.sallyport.dev/use-as-ca: default}}}", ""},
+		"a Secret that offers itself to another namespace": {"{apiVersion: v1, kind: Secret, metadata: {name: offered-away, namespace: backstop, annotations: {mtls.sallyport.dev/use-as-ca: shop/default}}}", "with the name of a CertificateAuthority of its namespace"},
+		"a Secret that asks to be taken over":              {"{apiVersion: v1, kind: Secret, metadata: {name: adopted, namespace: backstop, annotations: {mtls.sallyport.dev/adopt: shop/edge}}}", "adopt is not supported by this version"},
+		"a ConfigMap, which is nobody's business of ours":  {"{apiVersion: v1, kind: ConfigMap, metadata: {name: mine, namespace: backstop}}", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

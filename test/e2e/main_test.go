@@ -26,7 +26,7 @@ import (
 const trustDomain = "example.com"
 
 // clientNamespaces are where the agent may write callers' Secrets.
-var clientNamespaces = []string{"tutorial", "callers", "keystores"}
+var clientNamespaces = []string{"tutorial", "callers", "keystores", "brought"}
 
 // suite is what all tests share.
 type suite struct {
@@ -114,7 +114,12 @@ func (s *suite) start(ctx context.Context, directory string) error {
 	}()
 	s.product, err = product.Install(ctx, s.stack, product.Options{
 		TrustDomain: trustDomain, ClientSecretNamespaces: clientNamespaces, Progress: os.Stderr,
-		Values: map[string]any{"prometheus": map[string]any{"authentication": true}},
+		Values: map[string]any{
+			"prometheus": map[string]any{"authentication": true},
+			"agent": map[string]any{"caDirectories": []any{
+				map[string]any{"name": "corporate", "volume": map[string]any{"secret": map[string]any{"secretName": "mounted-ca", "optional": true}}},
+			}},
+		},
 		// A killed agent's lease is waited for; and one that loses it on a busy machine is
 		// not started again here, as a kubelet would.
 		AgentArgs: []string{"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},

@@ -16,12 +16,12 @@ func TestWhatIsNotSupportedIsSaid(t *testing.T) {
 	const ns = "unsupported"
 	namespace(t, ns)
 	tests := map[string]struct{ kind, name, manifest, want string }{
-		"a brought CA": {"CertificateAuthority", "brought", `
+		"a CA that is not ours to sign with": {"CertificateAuthority", "verifying", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
-metadata: {name: brought, namespace: unsupported}
-spec: {source: {type: Secret, secret: {name: corporate}}, revocation: {mode: CRL}}
-`, "NotSupported: spec.source.type: Secret is not supported by this version"},
+metadata: {name: verifying, namespace: unsupported}
+spec: {source: {type: TrustOnly}, revocation: {mode: None}}
+`, "NotSupported: spec.source.type: TrustOnly is not supported by this version"},
 		"a window that cannot be read": {"CertificateAuthority", "rotating", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority

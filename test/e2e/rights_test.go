@@ -145,9 +145,9 @@ func (e auditEvent) calls() []right {
 }
 
 // asksForOptIn reports whether a call is how the agent learns that a team did not let
-// it write the Secrets of its callers: it tries, and tells.
+// it read or write Secrets there: it tries, and tells.
 func (r right) asksForOptIn() bool {
-	return r.account == "sallyport-agent" && r.group == "" && r.resource == "secrets" && (r.verb == "get" || r.verb == "create") && r.namespace == "unsupported"
+	return r.account == "sallyport-agent" && r.group == "" && r.resource == "secrets" && (r.verb == "get" || r.verb == "create") && (r.namespace == "unsupported" || r.namespace == "unread")
 }
 
 // checkRights holds the audit log of the whole run against what is granted: nothing was

@@ -19,12 +19,17 @@ func TestSchemaRefusesWhatContradictsItself(t *testing.T) {
 	}
 	const own, of = "source: {type: SelfSigned}", "authorityRef: {name: none}"
 	tests := map[string]struct{ manifest, refused string }{
-		"the defaults":                             {authority("a", own), ""},
-		"a name that is no part of others":         {authority("a.b", own), "has at most 63 characters and no dot"},
-		"a source nobody knows":                    {authority("a", "source: {type: Vault}"), `Unsupported value: "Vault"`},
-		"the block of another source":              {authority("a", "source: {type: SelfSigned, secret: {name: x}}"), "secret goes with type: Secret, and only with it"},
-		"a source without its block":               {authority("a", "source: {type: Directory}, revocation: {mode: None}"), "directory goes with type: Directory"},
-		"revocation that has to be stated":         {authority("a", "source: {type: TrustOnly}"), "state revocation.mode"},
+		"the defaults":                            {authority("a", own), ""},
+		"a name that is no part of others":        {authority("a.b", own), "has at most 63 characters and no dot"},
+		"a source nobody knows":                   {authority("a", "source: {type: Vault}"), `Unsupported value: "Vault"`},
+		"the block of another source":             {authority("a", "source: {type: SelfSigned, secret: {name: x}}"), "secret goes with type: Secret, and only with it"},
+		"a source without its block":              {authority("a", "source: {type: Directory}, revocation: {mode: None}"), "directory goes with type: Directory"},
+		"revocation that has to be stated":        {authority("a", "source: {type: TrustOnly}"), "state revocation.mode"},
+		"partners without a word on revocation":   {authority("a", own+", trustedCertificates: [{name: p, certificate: x}]"), "state revocation.mode"},
+		"a CRL that nobody would check":           {authority("a", own+", revocation: {mode: None}, trustedCertificates: [{name: p, certificate: x, crl: none}]"), "with revocation.mode None gateways check no CRL"},
+		"a partner whose callers all are refused": {authority("a", own+", revocation: {mode: CRL}, trustedCertificates: [{name: p, certificate: x}]"), "with revocation.mode CRL gateways refuse every caller of a CA without one"},
+		"a partner":                                {authority("a", own+", revocation: {mode: CRL}, trustedCertificates: [{name: p, certificate: x, crlConfigMapKeyRef: {name: a, key: b}}]"), ""},
+		"two partners of one name":                 {authority("a", own+", revocation: {mode: None}, trustedCertificates: [{name: p, certificate: x}, {name: p, certificate: z}]"), "Duplicate value"},
 		"a server certificate that lives too long": {authority("a", "source: {type: SelfSigned, selfSigned: {lifetime: 100h}}"), "serverCertificates.lifetime is 720h, and at most a sixth of the life of the authority, which is 100h"},
 		"a caller's that may live too long":        {authority("a", "source: {type: SelfSigned, selfSigned: {lifetime: 10000h}}"), "clientCertificates.maxLifetime is 8760h, and at most a sixth"},
 		"a default above the maximum":              {authority("a", own+", clientCertificates: {lifetime: 9000h}"), "lifetime 9000h is longer than maxLifetime 8760h"},

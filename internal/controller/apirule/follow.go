@@ -53,6 +53,11 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading MutualTLSEndpoint %s: %w", key, err)
 	}
+	if differ, err := r.Headers.differ(ctx, gateway); err != nil {
+		return reconcile.Result{}, err
+	} else if differ {
+		r.Changes.Touch(gateway)
+	}
 	status := *last.Status.DeepCopy()
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now); err != nil {
 		return pass.Again(err)

@@ -35,6 +35,8 @@ type Reconciler struct {
 	Interests *programming.Interests
 	// Changes tell of Gateways that something else touched.
 	Changes *programming.Changes
+	// Headers are told when they may know.
+	Headers *Headers
 	// Install are the platform's settings.
 	Install install.Settings
 	// Clock is read once in each pass.

@@ -2,6 +2,7 @@ package apirule
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -54,6 +56,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err != nil {
 		return err
 	}
+	informer, err := mgr.GetCache().GetInformer(context.Background(), NewObject(), cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching APIRules: %w", err)
+	}
+	r.Headers.knownFrom(informer.HasSynced)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("apirule").
 		For(NewObject()).

@@ -16,6 +16,7 @@ var done = map[rotate.Action]string{
 	rotate.SignCRL:          "signed the CRL of generation %s",
 	rotate.Trust:            "generation %s is trusted from now on",
 	rotate.Activate:         "generation %s issues from now on",
+	rotate.Renew:            "took the certificate of generation %s that its owner renewed",
 	rotate.NoteReplaced:     "no counted replica serves a certificate of generation %s any more",
 	rotate.Withdraw:         "generation %s is trusted no more",
 	rotate.Remove:           "generation %s is gone, with its key",
@@ -23,17 +24,20 @@ var done = map[rotate.Action]string{
 }
 
 // announce counts what a pass made, and tells it in one event.
-func (r *Reconciler) announce(authority *v1alpha1.CertificateAuthority, plan rotate.Plan) {
+func (r *Reconciler) announce(authority *v1alpha1.CertificateAuthority, plan rotate.Plan, brings bool) {
 	if len(plan.Steps) == 0 {
 		return
 	}
 	for _, step := range plan.Steps {
 		switch step.Action {
 		case rotate.CreateGeneration:
+			if brings {
+				continue // somebody else issued it
+			}
 			r.Counters.Issued(metrics.CA, step.Reason)
 		case rotate.SignCRL:
 			r.Counters.Issued(metrics.CRL, step.Reason)
-		case rotate.Trust, rotate.Activate, rotate.NoteReplaced, rotate.Withdraw, rotate.Remove, rotate.ThrowOut:
+		case rotate.Trust, rotate.Activate, rotate.Renew, rotate.NoteReplaced, rotate.Withdraw, rotate.Remove, rotate.ThrowOut:
 		}
 	}
 	first := plan.Steps[0]

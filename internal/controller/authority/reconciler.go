@@ -25,6 +25,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/internal/metrics"
+	"sallyport.dev/sallyport/internal/mounted"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -32,6 +33,10 @@ import (
 type Reconciler struct {
 	// Cluster is where ledgers are.
 	Cluster *cluster.Cluster
+	// Mounted are the CAs that are mounted into the agent.
+	Mounted *mounted.CAs
+	// ServiceAccount of the agent, for the RoleBinding that a message prints.
+	ServiceAccount types.NamespacedName
 	// TrustDomain of the probe identity.
 	TrustDomain string
 	// Clock is read once in each pass.
@@ -57,6 +62,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
 		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint)).
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(r.Mounted.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofMounted))).
 		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
 		Complete(r)
 }
@@ -94,6 +100,22 @@ func ofLedger(_ context.Context, object client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}}}
+}
+
+// ofMounted finds the authorities whose CAs are mounted into the agent.
+func (r *Reconciler) ofMounted(ctx context.Context, _ client.Object) []reconcile.Request {
+	var all v1alpha1.CertificateAuthorityList
+	if err := r.Cluster.Client().List(ctx, &all, client.InNamespace(r.Cluster.Namespace())); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the authorities whose CAs are mounted")
+		return nil // each is looked at again soon
+	}
+	var requests []reconcile.Request
+	for i := range all.Items {
+		if all.Items[i].Spec.Source.Directory != nil {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+		}
+	}
+	return requests
 }
 
 func ofEndpoint(_ context.Context, object client.Object) []reconcile.Request {
@@ -143,24 +165,48 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}}, now)
 	}
 	settings.Rotation.LookEvery, settings.Rotation.Proof = r.LookEvery, settings.Rotation.Proof && r.Proofs != nil
+	source, err := r.source(ctx, authority, &settings, now)
+	if err != nil {
+		return pass.Again(err)
+	}
 	var invalid error
 	settings.Rotation.Windows, invalid = issuer.Windows(authority.Spec.Rotation.Windows)
 	kept, err := r.keep(ctx, authority, settings, now)
 	if problem := issuer.LedgerProblem(err); problem != nil {
-		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: problem}, now)
+		return pass.At(source.next, now), r.writeStatus(ctx, authority, view{problem: problem}, now)
 	}
 	if err != nil {
 		return pass.Again(err)
 	}
-	kept.invalid = invalid
-	r.announce(authority, kept.plan)
-	if kept.published, err = r.publish(ctx, authority, kept.ledger, settings, now); err != nil {
+	kept.invalid, kept.source = invalid, source.judged(kept.ledger, settings)
+	r.announce(authority, kept.plan, settings.Brings)
+	next, err := r.tell(ctx, authority, kept, now)
+	if err != nil {
 		return pass.Again(err)
 	}
-	if err := r.writeStatus(ctx, authority, kept, now); err != nil {
-		return pass.Again(err)
+	return pass.At(next, now), nil
+}
+
+// tell publishes what callers are to trust, writes the status, and says when to look again.
+func (r *Reconciler) tell(ctx context.Context, authority *v1alpha1.CertificateAuthority, kept view, now time.Time) (time.Time, error) {
+	var err error
+	if kept.published, err = r.publish(ctx, authority, kept.ledger, kept.settings, now); err != nil {
+		return time.Time{}, err
 	}
-	return pass.At(kept.plan.Next, now), nil
+	var trust issuer.Trust
+	if !kept.published.bundle.IsZero() {
+		if trust, err = issuer.TrustOf(ctx, r.Cluster, authority, kept.ledger, kept.published.bundle, now); err != nil {
+			return time.Time{}, err
+		}
+	}
+	kept.others = trust.Others
+	next := kept.plan.Next
+	for _, look := range []time.Time{trust.Next, kept.source.next} {
+		if next.IsZero() || !look.IsZero() && look.Before(next) {
+			next = look
+		}
+	}
+	return next, r.writeStatus(ctx, authority, kept, now)
 }
 
 // keep brings the ledger up to date: at most one write.

@@ -34,6 +34,10 @@ func (v view) rotating() metav1.Condition {
 	if v.problem != nil {
 		return condition.Unknown(kind, v1alpha1.ReasonPending, "nothing is known of its generations")
 	}
+	if v.ledger.Unvouched(v.settings.Rotation.CallersUpdated) {
+		return condition.True(kind, v1alpha1.ReasonCallersMustUpdate, fmt.Sprintf(
+			"nothing vouches for the CA that issues now, so that callers who know only the one before cannot verify what it signs: gateways keep their certificates until a sixth of each one's life is left, or until spec.rotation.callersUpdated is %s", v.activeKeyID()))
+	}
 	if told, under := phaseTold[v.ledger.Phase()]; under {
 		return condition.True(kind, told.reason, told.message)
 	}
@@ -54,6 +58,9 @@ func (v view) rotationBlocked() metav1.Condition {
 	const kind = v1alpha1.ConditionRotationBlocked
 	wait := v.plan.Wait
 	switch {
+	case wait.Irreplaceable != "":
+		return condition.True(kind, v1alpha1.ReasonCompromised, fmt.Sprintf(
+			"generation %s is compromised and still trusted, because there is no other: put another CA into the Secret that spec.source names, and it is thrown out at once", wait.Irreplaceable))
 	case wait.Held && !wait.Opens.IsZero():
 		return condition.False(kind, v1alpha1.ReasonOutsideWindows, fmt.Sprintf("the next phase is due, and entered when the next of spec.rotation.windows opens, at %s", wait.Opens.UTC().Format(time.RFC3339)))
 	case wait.Held:

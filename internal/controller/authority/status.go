@@ -40,6 +40,10 @@ type view struct {
 	full error
 	// invalid is what of the spec cannot be read, where the authority goes on all the same.
 	invalid error
+	// source is what somebody brings.
+	source brought
+	// others are the CAs of others that gateways trust too.
+	others []rotate.Standing
 	// cutOff are the callers that hold certificates of a generation that was thrown out.
 	cutOff []string
 }
@@ -66,7 +70,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 }
 
 func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
-	status.Generations, status.NotAfter, status.CRL, status.Unproven = nil, nil, nil, v.unproven()
+	status.Generations, status.NotAfter, status.CRL, status.Unproven, status.TrustedCertificates = nil, nil, nil, v.unproven(), v.trusted()
 	for _, g := range v.ledger.Generations() {
 		certificate := g.Authority.Certificate()
 		status.Generations = append(status.Generations, v1alpha1.AuthorityGeneration{
@@ -149,6 +153,12 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 
 func (v view) conditions(now time.Time) []metav1.Condition {
 	conditions := []metav1.Condition{v.ready(now), v.rotating(), v.rotationBlocked(), v.revocationCurrent(now)}
+	if v.source.brings {
+		conditions = append(conditions, v.source.condition())
+	}
+	if len(v.others) > 0 {
+		conditions = append(conditions, v.trustedCertificatesCurrent())
+	}
 	if len(v.cutOff) > 0 {
 		conditions = append(conditions, v.callersCutOff())
 	}
@@ -164,6 +174,10 @@ func (v view) ready(now time.Time) metav1.Condition {
 	}
 	if v.invalid != nil {
 		return no(v1alpha1.ReasonInvalid, v.invalid.Error())
+	}
+	_, hasKey := v.ledger.Active()
+	if problem := v.source.unready(hasKey); problem != nil {
+		return no(problem.Reason, problem.Message)
 	}
 	if active, ok := v.ledger.Active(); ok && now.After(active.Authority.Certificate().NotAfter()) {
 		return no(v1alpha1.ReasonEnded, fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: no agent was there to prepare the next one. Set spec.rotation.rotateAfter to a time after it was made; every caller then needs a new certificate and the new trust", active.ID, active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)))

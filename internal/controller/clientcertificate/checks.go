@@ -18,7 +18,8 @@ import (
 )
 
 // leafSettings merge what the caller asks for with what its authority prescribes.
-func leafSettings(c *v1alpha1.ClientCertificate, spec v1alpha1.CertificateAuthoritySpec) (rotate.LeafSettings, error) {
+func leafSettings(c *v1alpha1.ClientCertificate, is issuer.Issuer) (rotate.LeafSettings, error) {
+	spec := is.Object.Spec
 	settings := rotate.LeafSettings{
 		Lifetime:    spec.ClientCertificates.EffectiveLifetime(),
 		RenewBefore: spec.ClientCertificates.EffectiveRenewBefore(),
@@ -31,7 +32,7 @@ func leafSettings(c *v1alpha1.ClientCertificate, spec v1alpha1.CertificateAuthor
 		return settings, &issuer.Problem{Reason: v1alpha1.ReasonLifetimeTooLong, Lasting: true, Message: fmt.Sprintf(
 			"a lifetime of %s is asked for; the authority's clientCertificates.maxLifetime is %s", settings.Lifetime, longest)}
 	}
-	if tooLong := issuer.CheckLifetime(spec, settings.Lifetime); tooLong != "" {
+	if tooLong := is.CheckLifetime(settings.Lifetime); tooLong != "" {
 		return settings, &issuer.Problem{Reason: v1alpha1.ReasonLifetimeTooLong, Message: tooLong, Lasting: true}
 	}
 	var err error
@@ -135,10 +136,5 @@ func (r *Reconciler) denied(err error, namespace string) error {
 	if !apierrors.IsForbidden(err) {
 		return err
 	}
-	return &issuer.Problem{Reason: v1alpha1.ReasonSecretAccessDenied, Lasting: true, Message: fmt.Sprintf(`the agent may not write Secrets in namespace %[1]s: use csr, add %[1]s to the chart's clientSecretNamespaces, or create
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: sallyport-client-secrets, namespace: %[1]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-client-secrets}
-subjects: [{kind: ServiceAccount, name: %[2]s, namespace: %[3]s}]`, namespace, r.ServiceAccount.Name, r.ServiceAccount.Namespace)}
+	return issuer.SecretAccessDenied(namespace, "write Secrets in namespace "+namespace+": use csr", r.ServiceAccount)
 }

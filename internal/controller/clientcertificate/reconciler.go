@@ -114,7 +114,7 @@ type found struct {
 func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration {
 	if f.problem != nil {
 		switch f.problem.Reason {
-		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword:
+		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered:
 			return deniedDelay
 		}
 		return 0
@@ -139,7 +139,7 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 	if err != nil {
 		return f, err
 	}
-	if f.settings, err = leafSettings(c, is.Object.Spec); err != nil {
+	if f.settings, err = leafSettings(c, is); err != nil {
 		return f, err
 	}
 	if err := r.checkNames(ctx, c, is.Object); err != nil {

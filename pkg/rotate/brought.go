@@ -1,0 +1,141 @@
+package rotate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+// Takes says why a CA that somebody brings cannot be a generation of the authority, nil if it can or
+// is one.
+func (l Ledger) Takes(brought pki.Authority, compromised []string) error {
+	certificate := brought.Certificate()
+	id := certificate.SubjectKeyID()
+	own, err := certificate.KeyID()
+	if err != nil {
+		return err
+	}
+	if slices.Contains(compromised, id) || slices.Contains(compromised, own) {
+		return fmt.Errorf("its key %s is compromised: bring another one", id)
+	}
+	for _, g := range l.generations {
+		known := g.Authority.Certificate()
+		same := g.keyID() == id || known.SameKey(certificate)
+		_, err := brought.Through(known)
+		switch {
+		case same && (g.State == Retiring || g.State == Withdrawn):
+			return fmt.Errorf("its key %s is that of generation %s, which has given way to another: bring a new one", id, g.ID)
+		case same && (err != nil || g.keyID() != id):
+			return fmt.Errorf("its key %s was brought as %q with key id %s before, and certificates that it signed name that: keep name and key id, or make a new key", id, known.X509().Subject, g.keyID())
+		}
+	}
+	return nil
+}
+
+// another reports whether somebody brings a key that no generation has yet.
+func (p *planner) another() bool {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.Takes(p.s.Brought, p.s.Rotation.Compromised) != nil {
+		return false
+	}
+	id := p.s.Brought.Certificate().SubjectKeyID()
+	return !slices.ContainsFunc(p.generations, func(g Generation) bool { return g.keyID() == id })
+}
+
+// asked is why a rotation is made that somebody asked for.
+func (p *planner) asked() Reason {
+	if p.s.Brings {
+		return ReasonBrought
+	}
+	return ReasonRequested
+}
+
+// beginBrought plans the next generation as soon as its owner brings it, unless callers may know only
+// the generation before the active one.
+func (p *planner) beginBrought(active Generation) {
+	if !p.another() {
+		return
+	}
+	due := p.queuedBrought(active)
+	if p.now.Before(due) {
+		p.plan.Wait.Queued = due
+		p.look(due)
+		return
+	}
+	if !p.held(active) {
+		p.create(ReasonBrought)
+	}
+}
+
+// replaceable are the generations that can be thrown out. The one that issues can only where another
+// takes its place: gateways cannot trust nobody, and would go on with what they have.
+func (p *planner) replaceable(thrown []Generation) []Generation {
+	if _, is := p.successor(thrown); is || !p.s.Brings || p.another() {
+		return thrown
+	}
+	return slices.DeleteFunc(thrown, func(g Generation) bool {
+		if g.State == Active {
+			p.plan.Wait.Irreplaceable = g.ID
+		}
+		return g.State == Active
+	})
+}
+
+// queuedBrought is when a CA that is brought may become the next generation: when no caller can know only
+// one before the active one.
+func (p *planner) queuedBrought(active Generation) (due time.Time) {
+	if p.s.Rotation.CallersUpdated == active.keyID() {
+		return time.Time{}
+	}
+	if !active.Before.IsZero() {
+		due = active.Before.NotAfter().Add(time.Second)
+	}
+	for _, g := range p.old() {
+		due = maxTime(due, g.Authority.Certificate().NotAfter().Add(time.Second))
+	}
+	return due
+}
+
+// renew plans to take the certificate that the owner of a key renewed, if he did: the key is the
+// same, so nothing else changes.
+func (p *planner) renew() {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.Takes(p.s.Brought, p.s.Rotation.Compromised) != nil {
+		return
+	}
+	brought := p.s.Brought.Certificate()
+	for _, g := range p.generations {
+		if g.keyID() == brought.SubjectKeyID() && brought.NotAfter().After(g.Authority.Certificate().NotAfter()) {
+			p.step(Renew, g.ID, ReasonRenewed)
+		}
+	}
+}
+
+// Unvouched reports whether callers that know only the generation before cannot verify what the
+// active one signs: nothing vouches for it, and nobody said that all callers know it.
+func (l Ledger) Unvouched(callersUpdated string) bool {
+	active, is := l.Active()
+	return is && active.Cross.IsZero() && callersUpdated != active.keyID() && slices.ContainsFunc(l.generations, func(g Generation) bool {
+		return g.State == Retiring
+	})
+}
+
+// unvouchedDivisor: a server certificate of the generation before is kept until a sixth of its life is
+// left where callers may not know the next one.
+const unvouchedDivisor = 6
+
+// unvouched reports whether a certificate is of the generation before, and callers may not know
+// the active one.
+func (s Signer) unvouched(leaf pki.Certificate) bool {
+	return s.Unvouched && slices.ContainsFunc(s.Good, func(before pki.Certificate) bool { return signedBy(leaf, before) })
+}
+
+// planUnvouched judges such a certificate: it stays for as long as it can.
+func planUnvouched(leaf pki.Certificate, now time.Time) LeafPlan {
+	v := validity{leaf.NotBefore(), leaf.NotAfter()}
+	due := v.notAfter.Add(-v.notAfter.Sub(v.notBefore) / unvouchedDivisor)
+	if now.Before(due) {
+		return LeafPlan{Next: due}
+	}
+	return LeafPlan{Issue: true, Reason: ReasonIssuer, PutOff: v.putOff()}
+}

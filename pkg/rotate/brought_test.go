@@ -1,0 +1,210 @@
+package rotate
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sallyport.dev/sallyport/internal/testpki"
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+// bring is a CA of somebody else, valid for 120 days from a day on.
+func bring(t testing.TB, name string, from float64, options ...testpki.Option) pki.Authority {
+	t.Helper()
+	ca := testpki.Root(t, name, testpki.Span{From: at(from), To: at(from + 120)}, options...)
+	return read(t, ca)
+}
+
+func read(t testing.TB, ca testpki.Issued) pki.Authority {
+	t.Helper()
+	a, err := pki.ParseAuthority(ca.PEM(), ca.KeyPEM(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func bringing(a pki.Authority) AuthoritySettings {
+	s := short()
+	s.Brings, s.Brought = true, a
+	return s
+}
+
+// noFurther lets a CA have none below itself.
+func noFurther(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true }
+
+func TestABroughtCA(t *testing.T) {
+	first, second, third := bring(t, "first", 0), bring(t, "second", 30), bring(t, "third", 40)
+	none := bringing(pki.Authority{})
+	stable := established(t, bringing(first))
+	trusts := after(t, stable, bringing(second), at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing}, Step{Trust, "g2", ReasonStored})
+	both := after(t, trusts, bringing(second), at(32), Step{Activate, "g2", ReasonBrought})
+	left := after(t, both, bringing(second), at(35), Step{NoteReplaced, "g1", ReasonProven}, Step{SignCRL, "g1", ReasonDue}, Step{SignCRL, "g2", ReasonDue})
+	settled := after(t, both, bringing(second), at(35), Step{NoteReplaced, "g1", ReasonProven}, Step{Withdraw, "g1", ReasonDue}, Step{Remove, "g1", ReasonProven})
+	key := testpki.P256(t)
+	old := read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(0), To: at(120)}))
+	renewed := read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(60), To: at(200)}))
+	yes := Evidence{Accepts: []Finding{finding(true, Yes)}}
+	bad := func(s AuthoritySettings, of pki.Authority) AuthoritySettings {
+		s.Rotation.Compromised = []string{of.Certificate().SubjectKeyID()}
+		return s
+	}
+
+	for sentence, row := range map[string]struct {
+		ledger   Ledger
+		settings AuthoritySettings
+		evidence Evidence
+		at       float64
+		steps    []Step
+		wait     Wait
+	}{
+		"nothing is made before anything is brought": {settings: none},
+		"what is brought first issues":               {settings: bringing(first), steps: []Step{{CreateGeneration, "g1", ReasonMissing}, {SignCRL, "g1", ReasonMissing}}},
+		"half of its life asks for nothing":          {ledger: stable, settings: bringing(first), at: 59.9},
+		"what is gone is gone on with":               {ledger: stable, settings: none, at: 59.9},
+		"another key is the next generation":         {ledger: stable, settings: bringing(second), at: 30, steps: []Step{{CreateGeneration, "g2", ReasonBrought}, {SignCRL, "g2", ReasonMissing}}},
+		"and at once":                                {ledger: stable, settings: bringing(bring(t, "soon", 0)), at: 0.1, steps: []Step{{CreateGeneration, "g2", ReasonBrought}, {SignCRL, "g2", ReasonMissing}}},
+		"it issues once gateways trust it":           {ledger: trusts, settings: bringing(second), evidence: yes, at: 31.1, steps: []Step{{Activate, "g2", ReasonBrought}}},
+		"it issues though it is taken away again":    {ledger: trusts, settings: none, evidence: yes, at: 31.1, steps: []Step{{Activate, "g2", ReasonBrought}}},
+		"a third waits for callers of the first": {ledger: settled, settings: bringing(third), at: 41,
+			wait: Wait{Queued: at(120).Add(time.Second)}},
+		"unless they all know the second": {ledger: settled, at: 41,
+			settings: func() AuthoritySettings {
+				s := bringing(third)
+				s.Rotation.CallersUpdated = second.Certificate().SubjectKeyID()
+				return s
+			}(), steps: []Step{{CreateGeneration, "g3", ReasonBrought}, {SignCRL, "g3", ReasonMissing}}},
+		"the one before is trusted to its end, whatever else it signed": {ledger: left, settings: bringing(second), at: 94},
+		"and gone then": {ledger: left, settings: bringing(second), at: 120.1,
+			steps: []Step{{Remove, "g1", ReasonEnded}, {SignCRL, "g2", ReasonDue}}},
+		"the one before is no new one":                          {ledger: both, settings: bringing(first), at: 33, steps: []Step{{NoteReplaced, "g1", ReasonProven}}},
+		"a renewed certificate of the same key takes its place": {ledger: established(t, bringing(old)), settings: bringing(renewed), at: 59, steps: nil},
+		"in one step": {ledger: established(t, bringing(old)), settings: bringing(renewed), at: 60, steps: []Step{{Renew, "g1", ReasonRenewed}, {SignCRL, "g1", ReasonDue}}},
+		"one that is compromised stays as long as there is no other": {ledger: stable, settings: bad(bringing(first), first), at: 20, wait: Wait{Irreplaceable: "g1"}},
+		"and leaves with the next": {ledger: stable, settings: bad(bringing(second), first), at: 30,
+			steps: []Step{{ThrowOut, "g1", ReasonCompromised}, {CreateGeneration, "g2", ReasonCompromised}, {SignCRL, "g2", ReasonMissing}, {Activate, "g2", ReasonCompromised}}},
+		"what is compromised is not taken": {ledger: stable, settings: bad(bringing(second), second), at: 30},
+		"one that has ended gives way at once": {ledger: stable, settings: bringing(second), at: 121,
+			steps: []Step{{CreateGeneration, "g2", ReasonBrought}, {SignCRL, "g2", ReasonMissing}, {Activate, "g2", ReasonBrought}}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			now := at(row.at)
+			if brought := row.settings.Brought; !brought.IsZero() && now.Before(brought.Certificate().NotBefore()) {
+				row.settings.Brought = pki.Authority{} // as whoever reads it finds
+			}
+			plan := PlanAuthority(row.ledger, row.settings, row.evidence, now)
+			if diff := cmp.Diff(row.steps, plan.Steps); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(row.wait, plan.Wait); diff != "" {
+				t.Errorf("wait (-want +got):\n%s", diff)
+			}
+			made, err := MaterializeAuthority(row.ledger, plan, row.settings, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := made.Encode()
+			if len(made.Generations()) == 0 {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := DecodeLedger(data); err != nil {
+				t.Errorf("what is stored cannot be read: %v", err)
+			}
+		})
+	}
+}
+
+// A CA that allows no other below itself vouches for none. Then servers keep what they have.
+func TestABroughtCAThatNobodyVouchesFor(t *testing.T) {
+	first, second := bring(t, "first", 0, noFurther), bring(t, "second", 30)
+	ledger := established(t, bringing(first))
+	signer, _, err := ledger.Signer(at(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := ledger.Bundle(true, at(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := LeafSettings{Lifetime: 18 * day, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: "Gateway/shop/edge"}
+	hosts := []string{"shop.example"}
+	leaf, err := MaterializeServer(signer, bundle, hosts, settings, at(29))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger = after(t, ledger, bringing(second), at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing},
+		Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	if g := ledger.Generations()[1]; !g.Cross.IsZero() {
+		t.Fatal("the first vouches for the second, and its path length is 0")
+	}
+	for sentence, row := range map[string]struct {
+		updated string
+		at      float64
+		issue   bool
+	}{
+		"it stays when others would be replaced": {at: 42},
+		"it stays until a sixth of it is left":   {at: 43.9},
+		"it goes then":                           {at: 44.1, issue: true},
+		"it goes once all callers know the next": {updated: second.Certificate().SubjectKeyID(), at: 42, issue: true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			signer, _, err := ledger.Signer(at(row.at))
+			if err != nil {
+				t.Fatal(err)
+			}
+			signer.Unvouched = ledger.Unvouched(row.updated)
+			if got := PlanServer(leaf, hosts, settings, signer, at(row.at)); got.Issue != row.issue {
+				t.Errorf("plan %+v, expected to issue: %t", got, row.issue)
+			}
+		})
+	}
+}
+
+// What cannot be a generation is said, and nothing is made of it.
+func TestWhatIsBroughtAndNotTaken(t *testing.T) {
+	key := testpki.P256(t)
+	first := read(t, testpki.RootWith(t, key, "first", testpki.Span{From: at(0), To: at(120)}))
+	renamed := read(t, testpki.RootWith(t, key, "other", testpki.Span{From: at(0), To: at(200)}))
+	second := bring(t, "second", 0)
+	stable := established(t, bringing(first))
+	both := after(t, stable, bringing(second), at(1), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing},
+		Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	for sentence, row := range map[string]struct {
+		ledger      Ledger
+		brought     pki.Authority
+		compromised []string
+		want        string
+	}{
+		"a new key is":                           {ledger: stable, brought: second},
+		"the key that issues is":                 {ledger: stable, brought: first},
+		"the same key under another name is not": {ledger: stable, brought: renamed, want: `was brought as "CN=first" with key id`},
+		"a key that gave way is not":             {ledger: both, brought: first, want: "generation g1, which has given way to another"},
+		"a compromised key is not":               {ledger: stable, brought: second, compromised: []string{second.Certificate().SubjectKeyID()}, want: "is compromised"},
+	} {
+		t.Run(sentence+" taken", func(t *testing.T) {
+			err := row.ledger.Takes(row.brought, row.compromised)
+			if row.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("error %v, expected %q", err, row.want)
+			}
+			s := bringing(row.brought)
+			s.Rotation.Compromised = row.compromised
+			if plan := PlanAuthority(row.ledger, s, Evidence{}, at(2)); slices.ContainsFunc(plan.Steps, func(s Step) bool { return s.Action != NoteReplaced }) {
+				t.Errorf("steps %v", plan.Steps)
+			}
+		})
+	}
+}
