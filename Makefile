@@ -24,6 +24,7 @@ bench: ## Measure everything beside its floor (half an hour; docs/performance.md
 	go test -run '^$$' -bench Fleet -benchtime 5x -timeout 20m ./test/bench
 	go test -run '^$$' -bench Probe -benchtime 12x -timeout 20m ./test/bench
 	go test -run '^$$' -bench ThousandTargets -benchtime 1x -timeout 20m ./test/bench
+	go test -run '^$$' -bench Served -benchtime 1x -timeout 20m ./test/bench
 	go test -run '^$$' -bench Emergency -benchtime 1x -timeout 40m ./test/bench
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 40m ./test/bench
 

@@ -18,9 +18,9 @@ import (
 // serialsKey is the key of a shard's data.
 const serialsKey = "serials"
 
-// maxShards bounds the record of one authority's serials: 1000 shards of 512 KiB
+// maxShards bounds the record of one authority's serials: 16,000 shards of 32 KiB
 // hold six million certificates.
-const maxShards = 1000
+const maxShards = 16_000
 
 // RecordSerial writes down a certificate that is about to be handed to a caller, in
 // the first shard of the authority that has room. Those that come while one is being
@@ -49,7 +49,7 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, bat
 	for i := range batch {
 		issued[i] = batch[i].issued
 	}
-	for n := range maxShards {
+	for n := c.serials.from(record.Name, now); n < maxShards; n++ {
 		key := shardKey(c.namespace, record, n)
 		secret, err := c.shard(ctx, key)
 		if err != nil {
@@ -67,6 +67,7 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, bat
 		}
 		written, err := c.writeShard(ctx, key, record, shard, secret)
 		c.serials.remember(key, written, now) // nothing after a failure: then the stored one decides
+		c.serials.added(record.Name, n, now)
 		return err
 	}
 	return fmt.Errorf("recording serial of %s: all %d shards are full; shorten the lifetime of client certificates", record.Owner, maxShards)
@@ -132,6 +133,41 @@ type serialQueues struct {
 	mu     sync.Mutex
 	queued map[string][]queuedSerial // with an entry as long as somebody writes
 	last   map[types.NamespacedName]writtenShard
+	room   map[string]shardWithRoom
+}
+
+// shardWithRoom is the shard of a ledger that was added to last.
+type shardWithRoom struct {
+	n  int
+	at time.Time
+}
+
+// roomEvery is how often the shards before are asked again whether they have room: what is in them ends.
+const roomEvery = time.Minute
+
+// from is the first shard of a ledger that may have room.
+func (q *serialQueues) from(ledger string, now time.Time) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if known := q.room[ledger]; now.Sub(known.at).Abs() < roomEvery {
+		return known.n
+	}
+	return 0
+}
+
+// added notes which shard of a ledger had room. When all were asked is not changed by what follows.
+func (q *serialQueues) added(ledger string, n int, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.room == nil {
+		q.room = map[string]shardWithRoom{}
+	}
+	known := q.room[ledger]
+	if now.Sub(known.at).Abs() >= roomEvery {
+		known.at = now
+	}
+	known.n = n
+	q.room[ledger] = known
 }
 
 type writtenShard struct {

@@ -18,6 +18,10 @@ import (
 // what fits into a Secret, so that it can always be written again.
 const MaxShard = 512 << 10
 
+// roomInShard is the size in bytes up to which a shard is added to: each write of one costs the API
+// server, its store and every watch all of it.
+const roomInShard = 32 << 10
+
 // IssuedSerial records one certificate that was issued to a caller.
 type IssuedSerial struct {
 	// Serial of the certificate.
@@ -57,11 +61,14 @@ type Serials struct {
 func (s Serials) Issued() []IssuedSerial { return s.issued }
 
 // Add returns the shard with further records and without those that ended before
-// now; false if they do not fit any more.
+// now; false if they do not fit any more. Into an empty one go more than into others.
 func (s Serials) Add(now time.Time, records ...IssuedSerial) (Serials, bool) {
-	kept := s.Unexpired(now)
+	kept, room := s.Unexpired(now), roomInShard
+	if len(kept.issued) == 0 {
+		room = MaxShard
+	}
 	kept.issued = append(kept.issued, records...)
-	return kept, len(kept.Encode()) <= MaxShard
+	return kept, len(kept.Encode()) <= room
 }
 
 // Revoke returns the shard with every certificate of a caller revoked that has not ended

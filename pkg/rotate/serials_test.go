@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,18 +88,25 @@ func TestSerialsForgetWhatHasEnded(t *testing.T) {
 func TestFullShard(t *testing.T) {
 	line := issued(t, 1, start.Add(time.Hour))
 	size := len(Serials{issued: []IssuedSerial{line}}.Encode())
-	full := Serials{issued: make([]IssuedSerial, MaxShard/size)}
+	full := Serials{issued: make([]IssuedSerial, roomInShard/size)}
 	for n := range full.issued {
 		full.issued[n] = issued(t, n+1, start.Add(time.Hour))
 	}
 	if _, fits := full.Add(start, line); fits {
-		t.Errorf("%d records of %d bytes fit into %d", len(full.issued)+1, size, MaxShard)
+		t.Errorf("%d records of %d bytes fit into %d", len(full.issued)+1, size, roomInShard)
 	}
 	if read, err := ParseSerials(full.Encode()); err != nil || len(read.Issued()) != len(full.issued) {
 		t.Errorf("a full shard is read with error %v", err)
 	}
 	if emptied, fits := full.Add(start.Add(2*time.Hour), issued(t, 1, start.Add(3*time.Hour))); !fits || len(emptied.Issued()) != 1 {
 		t.Errorf("a shard whose records have ended has %d, fits %t; expected the new one alone", len(emptied.Issued()), fits)
+	}
+	many := slices.Repeat([]IssuedSerial{line}, MaxShard/size)
+	if batch, fits := (Serials{}).Add(start, many...); !fits || len(batch.Issued()) != len(many) {
+		t.Errorf("of a batch of %d an empty shard takes %d, fits %t", len(many), len(batch.Issued()), fits)
+	}
+	if _, fits := (Serials{}).Add(start, append(many, line)...); fits {
+		t.Error("an empty shard takes more than can be read again")
 	}
 	if _, err := ParseSerials(make([]byte, MaxShard+1)); err == nil || !strings.Contains(err.Error(), "524289 bytes, at most 524288 are read") {
 		t.Errorf("a shard that is too large: error %v", err)
