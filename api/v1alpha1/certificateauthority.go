@@ -52,6 +52,8 @@ type CertificateAuthorityList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.revocation.mode) || self.revocation.mode != 'None' || !has(self.trustedCertificates) || self.trustedCertificates.all(t, !has(t.crl) && !has(t.crlConfigMapKeyRef))",message="with revocation.mode None gateways check no CRL: leave out crl and crlConfigMapKeyRef of every entry, or ask for CRL",fieldPath=".trustedCertificates"
 // +kubebuilder:validation:XValidation:rule="!has(self.revocation.mode) || self.revocation.mode != 'CRL' || !has(self.trustedCertificates) || self.trustedCertificates.all(t, has(t.crl) || has(t.crlConfigMapKeyRef))",message="with revocation.mode CRL gateways refuse every caller of a CA without one: state crl or crlConfigMapKeyRef for every entry, or ask for None",fieldPath=".trustedCertificates"
 // +kubebuilder:validation:XValidation:rule="self.source.type == 'SelfSigned' || !has(self.rotation.rotateAfter)",message="rotateAfter goes with source.type SelfSigned: whoever brings the CA replaces it by bringing another one",fieldPath=".rotation.rotateAfter"
+// +kubebuilder:validation:XValidation:rule="self.source.type != 'TrustOnly' || (has(self.trustedCertificates) && size(self.trustedCertificates) > 0)",message="with source.type TrustOnly these are all there is: state one at least",fieldPath=".trustedCertificates"
+// +kubebuilder:validation:XValidation:rule="self.source.type != 'TrustOnly' || !has(self.revocation.serials) || size(self.revocation.serials) == 0",message="with source.type TrustOnly no CRL is signed here: whoever issued the certificate revokes it",fieldPath=".revocation.serials"
 type CertificateAuthoritySpec struct {
 	// source is where the authority's key comes from. Immutable.
 	// +required

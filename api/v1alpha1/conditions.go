@@ -52,8 +52,7 @@ const (
 	ReasonReady = "Ready"
 	// ReasonPending says that work is under way and nothing is wrong.
 	ReasonPending = "Pending"
-	// ReasonNotSupported says that this version of Sallyport does not do what the object asks; the message names the field
-	// to remove.
+	// ReasonNotSupported says that this version of Sallyport does not do what the object asks; the message names what.
 	ReasonNotSupported = "NotSupported"
 	// ReasonInvalid says that the object contradicts itself or carries a value that cannot be read; the message names it.
 	ReasonInvalid = "Invalid"

@@ -18,7 +18,7 @@ import (
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
-// Issuer is an authority that can issue now.
+// Issuer is an authority that can issue now; or one that only verifies, which has an Object and nothing else.
 type Issuer struct {
 	// Object is the CertificateAuthority. It must not be changed.
 	Object *v1alpha1.CertificateAuthority
@@ -72,7 +72,7 @@ func ForClients(s v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences 
 }
 
 // Lookup finds an authority for somebody in a namespace. With an error the Issuer has
-// at most the Object, if there is one that is allowed and supported. The error is a *Problem if
+// at most the Object, if there is one that is allowed. The error is a *Problem if
 // the authority cannot issue for him now, and anything else if that could not be
 // found out.
 func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, namespace string, use Use, now time.Time) (Issuer, error) {
@@ -89,8 +89,8 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 	if !allowed {
 		return Issuer{}, lasting(v1alpha1.ReasonAuthorityNotAllowed, "CertificateAuthority %s does not serve namespace %s: its owner lists it under spec.allowedGateways or spec.allowedClients", ref, namespace)
 	}
-	if unsupported := Unsupported(authority.Spec); unsupported != "" {
-		return Issuer{}, lasting(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s: %s", ref, unsupported)
+	if OnlyVerifies(authority.Spec) {
+		return Issuer{Object: authority}, nil
 	}
 	if c := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonNotOffered {
 		return Issuer{Object: authority}, lasting(v1alpha1.ReasonNotOffered, "CertificateAuthority %s: %s", ref, c.Message)
@@ -98,7 +98,7 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 	return open(ctx, c, authority, now)
 }
 
-// open reads the ledger of an authority that is allowed and supported.
+// open reads the ledger of an authority that is allowed and issues.
 func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, now time.Time) (Issuer, error) {
 	name := authority.Namespace + "/" + authority.Name
 	record, err := c.Record(ctx, authority)

@@ -11,16 +11,9 @@ import (
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
-// Unsupported names the first field of an authority that asks for what this version
-// does not do, and says what to do; empty if there is none. A field that is not
-// heeded would look like protection and be none.
-func Unsupported(spec v1alpha1.CertificateAuthoritySpec) string {
-	switch spec.Source.Type {
-	case v1alpha1.SourceSelfSigned, v1alpha1.SourceSecret, v1alpha1.SourceDirectory:
-		return ""
-	case v1alpha1.SourceTrustOnly:
-	}
-	return "spec.source.type: " + string(spec.Source.Type) + " is not supported by this version of Sallyport: use SelfSigned, Secret or Directory"
+// OnlyVerifies reports whether an authority has no CA of its own: it issues nothing.
+func OnlyVerifies(spec v1alpha1.CertificateAuthoritySpec) bool {
+	return spec.Source.Type == v1alpha1.SourceTrustOnly
 }
 
 // Settings are what an authority's spec asks of its ledger.

@@ -22,12 +22,16 @@ type Trust struct {
 
 // TrustOf adds spec.trustedCertificates to the bundle of an authority.
 func TrustOf(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, bundle pki.Bundle, now time.Time) (Trust, error) {
+	settings := rotate.AuthoritySettings{
+		Revocation: authority.Spec.RevocationMode() == v1alpha1.RevocationCRL,
+		Rotation:   rotate.RotationSettings{Compromised: authority.Spec.Rotation.Compromised},
+	}
 	trusted, next, err := c.TrustedCertificates(ctx, authority, now)
 	if err != nil {
 		return Trust{}, err
 	}
 	t := Trust{Next: next}
-	t.Bundle, t.Others = ledger.TrustAlso(bundle, trusted, authority.Spec.Rotation.Compromised, now)
+	t.Bundle, t.Others = ledger.TrustAlso(bundle, trusted, settings, now)
 	for _, s := range t.Others {
 		if !s.Next.IsZero() && (t.Next.IsZero() || s.Next.Before(t.Next)) {
 			t.Next = s.Next

@@ -32,8 +32,10 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		served.RenewalTime = &told
 		o.Status.ServerCertificate = served
 	}
-	notAfter := metav1.NewTime(f.issuer.Signer.Authority.Certificate().NotAfter())
-	o.Status.Authorities[0].NotAfter = &notAfter
+	if ca := f.issuer.Signer.Authority; !ca.IsZero() {
+		notAfter := metav1.NewTime(ca.Certificate().NotAfter())
+		o.Status.Authorities[0].NotAfter = &notAfter
+	}
 	o.Status.Authorities[0].AcceptedGeneration = acceptedGeneration(f.last, o.Status.Authorities[0], proven)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
@@ -67,6 +69,7 @@ func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.Endp
 // behind it stays as it is.
 func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
 	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
+	o.Next = f.trust.Next
 	if problem.Reason == v1alpha1.ReasonNotOffered {
 		o.Next = now.Add(offeredEvery)
 	}

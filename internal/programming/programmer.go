@@ -192,6 +192,10 @@ func (p *Programmer) gatherIssuer(ctx context.Context, t Target, gateway ingress
 	if err != nil {
 		return err
 	}
+	if issuer.OnlyVerifies(f.issuer.Object.Spec) && !t.Intent.Provided() {
+		return &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
+			"CertificateAuthority %s only verifies callers and issues no server certificate: annotate %s: provided, with the Secret of one, or name another authority", t.Intent.Authority(), intent.KeyServerCertificate)}
+	}
 	f.trust, f.waiting, err = p.trustOf(ctx, t, f.issuer, now)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/ingress"
+	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/intent"
@@ -111,6 +112,9 @@ func told(found proving.Proof, t Target, f facts) proof {
 	switch found.State {
 	case proving.Proven:
 		p.condition = condition.True(kind, v1alpha1.ReasonProven, "every replica refused every stranger that was tried and accepted the agent's own certificate")
+		if f.issuer.Object != nil && issuer.OnlyVerifies(f.issuer.Object.Spec) {
+			p.condition.Message = "every replica refused every stranger that was tried; that it lets a good caller in cannot be tried, because the authority issues no certificate"
+		}
 	case proving.NoReplicas:
 		p.condition = condition.Unknown(kind, v1alpha1.ReasonNoReplicas, "no gateway replica that serves this Gateway is ready: there is none to try")
 	case proving.Underway:

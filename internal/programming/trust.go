@@ -2,9 +2,11 @@ package programming
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
@@ -47,7 +49,20 @@ func (p *Programmer) trustOf(ctx context.Context, t Target, i issuer.Issuer, now
 	if found.namedBy != "" {
 		found.Bundle = i.Bundle
 	}
-	return found, false, nil
+	return found, false, found.nobody(i, t)
+}
+
+// nobody says that there is nobody to trust, nil if there is: what gateways have stays as it is.
+func (t trust) nobody(i issuer.Issuer, target Target) error {
+	if !t.Bundle.IsZero() {
+		return nil
+	}
+	if t.namedBy != "" {
+		return &issuer.Problem{Reason: v1alpha1.ReasonForeignAuthorityNotAllowed, Lasting: true, Message: fmt.Sprintf(
+			"CertificateAuthority %s trusts CAs of others only, and %s goes by names, which a foreign CA can mint: take it off, or name another authority", target.Intent.Authority(), t.namedBy)}
+	}
+	return &issuer.Problem{Reason: v1alpha1.ReasonLeftOut, Message: fmt.Sprintf(
+		"CertificateAuthority %s has no CA that gateways can trust now: %s", client.ObjectKeyFromObject(i.Object), "see its status.trustedCertificates")}
 }
 
 // condition tells how the CAs of others stand; false if there are none.

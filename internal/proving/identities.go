@@ -69,6 +69,17 @@ func (i *identities) of(g rotate.Generation, now time.Time) (map[probe.Expectati
 	return made.byExpectation, nil
 }
 
+// strangers are the certificates to try a Gateway with of whose callers there is none to try.
+func (i *identities) strangers(now time.Time) (map[probe.Expectation]*tls.Certificate, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	foreign, err := i.foreigner(now)
+	if err != nil {
+		return nil, err
+	}
+	return map[probe.Expectation]*tls.Certificate{probe.UnknownAuthorityRefused: foreign}, nil
+}
+
 // make issues the certificates of a generation. One key serves them all.
 func (i *identities) make(g rotate.Generation, now time.Time) (set, error) {
 	key, err := pki.GenerateKey(pki.ECDSAP256)

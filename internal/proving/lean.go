@@ -53,7 +53,8 @@ func (t *target) round(expected []probe.Expectation, crowded bool) []probe.Expec
 		return lean
 	}
 	t.turn++
-	return append(lean, strangers[t.turn%len(strangers)])
+	// First: where nobody is let in, it is the stranger who sees what is served.
+	return append([]probe.Expectation{strangers[t.turn%len(strangers)]}, lean...)
 }
 
 // knowsAll reports whether something is known of every expectation.

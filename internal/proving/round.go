@@ -106,6 +106,9 @@ func (j job) trusted() []*x509.CertPool {
 
 // certificates are what each expectation is tried with.
 func (p *Prover) certificates(s Subject, now time.Time) (map[probe.Expectation]*tls.Certificate, error) {
+	if s.Issuer.ID == "" {
+		return p.identities.strangers(now)
+	}
 	issued, err := p.identities.of(s.Issuer, now)
 	certificates := maps.Clone(issued)
 	if certificates == nil {

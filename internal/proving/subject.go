@@ -26,7 +26,8 @@ type Subject struct {
 	AllowList bool
 	// Revocation is whether the gateways were given CRLs.
 	Revocation bool
-	// Issuer is the generation whose callers are to be accepted.
+	// Issuer is the generation whose callers are to be accepted; zero if nobody has a certificate to try
+	// that with, and then only strangers are tried.
 	Issuer rotate.Generation
 	// Next is the generation whose callers are to be accepted as well, because it is about to
 	// issue, and Withdrawn one whose callers are to be refused because it left the trust; zero if
@@ -83,12 +84,14 @@ func (s Subject) about(e probe.Expectation) string {
 func (s Subject) expectations() []probe.Expectation {
 	return slices.DeleteFunc(probe.Expectations(), func(e probe.Expectation) bool {
 		switch e {
+		case probe.ManagedAccepted, probe.ExpiredRefused:
+			return s.Issuer.ID == ""
 		case probe.AnonymousRefused:
 			return s.Optional
 		case probe.RevokedRefused:
-			return !s.Revocation
+			return !s.Revocation || s.Issuer.ID == ""
 		case probe.NotAllowedRefused:
-			return !s.AllowList
+			return !s.AllowList || s.Issuer.ID == ""
 		case probe.NextAccepted:
 			return s.Next.ID == ""
 		case probe.WithdrawnRefused:

@@ -57,16 +57,15 @@ type Standing struct {
 // TrustAlso is what gateways trust that accept callers of other CAs too: a bundle, and each
 // entry in its order as long as a gateway would work with all of it at now. An entry that is
 // malformed, has ended, is not complete or does not fit is left out, and holds up no other.
-// Whether an entry needs CRLs, one for each CA up to the root, goes by the bundle. One that is
+// With revocation an entry needs CRLs, one for each CA up to the root. One that is
 // a generation of the authority itself, or has a key that is compromised, is left out: what was
 // withdrawn must not come back in disguise.
-func (l Ledger) TrustAlso(bundle pki.Bundle, trusted []TrustedCertificate, compromised []string, now time.Time) (pki.Bundle, []Standing) {
-	revocation := !bundle.IsZero() && !bundle.Entries()[0].CRL.IsZero()
+func (l Ledger) TrustAlso(bundle pki.Bundle, trusted []TrustedCertificate, s AuthoritySettings, now time.Time) (pki.Bundle, []Standing) {
 	standings := make([]Standing, 0, len(trusted))
 	for _, t := range trusted {
-		standing := t.standing(revocation, now)
-		if standing.LeftOut = t.unfit(revocation); standing.LeftOut == nil {
-			standing.LeftOut = l.disguised(t, compromised)
+		standing := t.standing(s.Revocation, now)
+		if standing.LeftOut = t.unfit(s.Revocation); standing.LeftOut == nil {
+			standing.LeftOut = l.disguised(t, s.Rotation.Compromised)
 		}
 		if standing.LeftOut == nil {
 			var with pki.Bundle

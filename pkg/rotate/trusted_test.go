@@ -85,7 +85,7 @@ func TestTrustAlso(t *testing.T) {
 			if row.at > 8760*time.Hour {
 				trusted = trusted[:1]
 			}
-			got, standings := own.TrustAlso(bundle, trusted, row.compromise, now)
+			got, standings := own.TrustAlso(bundle, trusted, compromised(s, row.compromise), now)
 			standing := standings[0]
 			if row.leftOut == "" {
 				if standing.LeftOut != nil {
@@ -111,6 +111,11 @@ func certificateOf(t *testing.T, i testpki.Issued) pki.Certificate {
 		t.Fatal(err)
 	}
 	return certificates[0]
+}
+
+func compromised(s AuthoritySettings, ids []string) AuthoritySettings {
+	s.Rotation.Compromised = ids
+	return s
 }
 
 // disguise is a certificate of the authority's own key with another name and another key id.
@@ -152,7 +157,7 @@ func TestPartnersUnderOneRoot(t *testing.T) {
 	for name, ca := range map[string]testpki.Issued{"first": first, "second": second} {
 		trusted = append(trusted, ParseTrustedCertificate(name, pems(ca.PEM(), root.PEM()), pems(ca.CRL(t, 1, partnerMonth), root.CRL(t, 1, partnerMonth))))
 	}
-	got, standings := own.TrustAlso(bundle, trusted, nil, start)
+	got, standings := own.TrustAlso(bundle, trusted, s, start)
 	for _, s := range standings {
 		if s.LeftOut != nil {
 			t.Errorf("%s is left out: %v", s.Name, s.LeftOut)
@@ -188,7 +193,7 @@ func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 		ParseTrustedCertificate("the same again", many, nil),
 		ParseTrustedCertificate("more", manyRoots(t, 60), nil),
 		ParseTrustedCertificate("small", small.PEM(), nil),
-	}, nil, start)
+	}, s, start)
 	var out []string
 	for _, s := range standings {
 		if s.LeftOut != nil {
@@ -222,7 +227,7 @@ func TestHowATrustedCertificateStandsInTime(t *testing.T) {
 	}
 	partner := testpki.Root(t, "partner", testpki.Span{From: start.Add(-time.Hour), To: start.Add(999 * time.Hour)})
 	crl := partner.CRL(t, 1, testpki.Span{From: start.Add(time.Hour), To: start.Add(101 * time.Hour)})
-	_, standings := own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("partner", partner.PEM(), crl)}, nil, start)
+	_, standings := own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("partner", partner.PEM(), crl)}, s, start)
 	got := standings[0]
 	if got.LeftOut == nil || !strings.Contains(got.LeftOut.Error(), "begins at") {
 		t.Errorf("left out because %v, expected that its CRL has not begun", got.LeftOut)
@@ -236,11 +241,11 @@ func TestHowATrustedCertificateStandsInTime(t *testing.T) {
 			t.Errorf("%s: %s, expected %s", what, pair[0], pair[1])
 		}
 	}
-	_, standings = own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("partner", partner.PEM(), crl)}, nil, start.Add(2*time.Hour))
+	_, standings = own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("partner", partner.PEM(), crl)}, s, start.Add(2*time.Hour))
 	if got := standings[0]; got.LeftOut != nil || !got.Next.Equal(start.Add(101*time.Hour)) {
 		t.Errorf("left out because %v, next look at %s", got.LeftOut, got.Next)
 	}
-	_, standings = own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("garbage", []byte("x"), nil)}, nil, start)
+	_, standings = own.TrustAlso(bundle, []TrustedCertificate{ParseTrustedCertificate("garbage", []byte("x"), nil)}, s, start)
 	if got := standings[0]; !got.NotAfter.IsZero() || !got.Next.IsZero() {
 		t.Errorf("what cannot be read ends at %s and changes at %s", got.NotAfter, got.Next)
 	}

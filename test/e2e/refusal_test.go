@@ -16,12 +16,6 @@ func TestWhatIsNotSupportedIsSaid(t *testing.T) {
 	const ns = "unsupported"
 	namespace(t, ns)
 	tests := map[string]struct{ kind, name, manifest, want string }{
-		"a CA that is not ours to sign with": {"CertificateAuthority", "verifying", `
-apiVersion: mtls.sallyport.dev/v1alpha1
-kind: CertificateAuthority
-metadata: {name: verifying, namespace: unsupported}
-spec: {source: {type: TrustOnly}, revocation: {mode: None}}
-`, "NotSupported: spec.source.type: TrustOnly is not supported by this version"},
 		"a window that cannot be read": {"CertificateAuthority", "rotating", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority

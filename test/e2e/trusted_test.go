@@ -184,3 +184,50 @@ func TestPartnersAndNamesDoNotGoTogether(t *testing.T) {
 	tells(t, "MutualTLSEndpoint", ns, "gateway-open", "False ForeignAuthorityNotAllowed", "client-headers")
 	answered(t, "the authority's own caller is still let in", friend, "open.named.example.com", 418)
 }
+
+// An authority may have no CA of its own: callers come from elsewhere, and so does the server's certificate.
+func TestAnAuthorityThatOnlyVerifies(t *testing.T) {
+	const ns, host = "verifying", "verifying.example.com"
+	namespace(t, ns)
+	p := newPartner(t, "elsewhere")
+	leaf := p.issuing.Leaf(t, "known", testpki.Around(time.Now()))
+	manifest := trustedYAML(t, ns, "default", "None", map[string]any{"name": "elsewhere", "certificate": p.cas()})
+	apply(t, strings.Replace(manifest, "SelfSigned", "TrustOnly", 1))
+	ready(t, "CertificateAuthority", ns, "default")
+	server := provide(t, "verifying-tls", host)
+	apply(t, strings.Replace(gatewayYAML("v1", ns, "edge", host, "mtls.sallyport.dev/server-certificate: provided"),
+		"hosts:", "tls: {mode: SIMPLE, credentialName: verifying-tls}\n    hosts:", 1)+"---"+routeYAML(ns, "edge", host))
+	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	friend := p.caller(trusting(edge.Caller{}, server), leaf)
+	checkThreeAnswers(t, friend, host)
+
+	apply(t, gatewayYAML("v1", ns, "unprovided", "unprovided.example.com"))
+	apply(t, `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: ClientCertificate
+metadata: {name: own, namespace: verifying}
+spec: {authorityRef: {name: default}, csr: "-----BEGIN CERTIFICATE REQUEST-----"}
+`)
+	for _, refused := range []struct{ kind, name, want string }{
+		{"MutualTLSEndpoint", "gateway-unprovided", "Invalid: CertificateAuthority verifying/default only verifies callers and issues no server certificate"},
+		{"ClientCertificate", "own", "Invalid: CertificateAuthority verifying/default only verifies callers and issues nothing"},
+	} {
+		object := &unstructured.Unstructured{}
+		object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+		object.SetKind(refused.kind)
+		eventually(t, refused.want, func(ctx context.Context) error {
+			if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: refused.name}, object); err != nil {
+				return err
+			}
+			if said := notReady(object); !strings.HasPrefix(said, refused.want) {
+				return fmt.Errorf("it says %q", said)
+			}
+			return nil
+		})
+	}
+
+	// Its only CA is taken away by a mistake: gateways go on with what they have.
+	apply(t, strings.Replace(trustedYAML(t, ns, "default", "None", map[string]any{"name": "elsewhere", "certificate": "garbage"}), "SelfSigned", "TrustOnly", 1))
+	tells(t, "CertificateAuthority", ns, "default", "False LeftOut", "elsewhere: reading its CAs")
+	checkThreeAnswers(t, friend, host)
+}

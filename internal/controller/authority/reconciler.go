@@ -157,8 +157,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if authority.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
 	}
-	if unsupported := issuer.Unsupported(authority.Spec); unsupported != "" {
-		return reconcile.Result{}, r.writeStatus(ctx, authority, view{problem: &issuer.Problem{Reason: v1alpha1.ReasonNotSupported, Message: unsupported}}, now)
+	if issuer.OnlyVerifies(authority.Spec) {
+		return r.verify(ctx, authority, now)
 	}
 	settings, err := issuer.Settings(authority, r.TrustDomain)
 	if err != nil {

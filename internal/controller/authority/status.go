@@ -40,6 +40,8 @@ type view struct {
 	full error
 	// invalid is what of the spec cannot be read, where the authority goes on all the same.
 	invalid error
+	// verifies is whether the authority has no CA of its own.
+	verifies bool
 	// source is what somebody brings.
 	source brought
 	// others are the CAs of others that gateways trust too.
@@ -152,6 +154,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 }
 
 func (v view) conditions(now time.Time) []metav1.Condition {
+	if v.verifies {
+		return []metav1.Condition{v.verifying(), v.trustedCertificatesCurrent()}
+	}
 	conditions := []metav1.Condition{v.ready(now), v.rotating(), v.rotationBlocked(), v.revocationCurrent(now)}
 	if v.source.brings {
 		conditions = append(conditions, v.source.condition())

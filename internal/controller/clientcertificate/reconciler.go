@@ -139,6 +139,10 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 	if err != nil {
 		return f, err
 	}
+	if issuer.OnlyVerifies(is.Object.Spec) {
+		return f, &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
+			"CertificateAuthority %s only verifies callers and issues nothing: name another one", authority.AuthorityOf(c))}
+	}
 	if f.settings, err = leafSettings(c, is); err != nil {
 		return f, err
 	}
