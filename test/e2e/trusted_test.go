@@ -114,8 +114,7 @@ func TestCallersOfAPartner(t *testing.T) {
 	good, stale := newPartner(t, "good"), newPartner(t, "stale")
 	span := testpki.Around(time.Now())
 	known, stolen, late := good.issuing.Leaf(t, "known", span), good.issuing.Leaf(t, "stolen", span), stale.issuing.Leaf(t, "late", span)
-	end := time.Now().Add(15 * time.Second).Truncate(time.Second)
-	lists := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "stale"}, Data: map[string]string{"ca.crt": stale.cas(), "ca.crl": stale.crls(t, end)}}
+	lists := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "stale"}, Data: map[string]string{"ca.crt": stale.cas(), "ca.crl": stale.crls(t, time.Now().Add(time.Hour))}}
 	put(t, lists)
 	ref := func(key string) map[string]any { return map[string]any{"name": "stale", "key": key} }
 	apply(t, trustedYAML(t, ns, "default", "CRL",
@@ -144,17 +143,22 @@ func TestCallersOfAPartner(t *testing.T) {
 		t.Errorf("%d CAs are published as trust, expected the authority's own", n)
 	}
 
+	replace := func(list string) {
+		t.Helper()
+		lists.Data["ca.crl"] = list
+		if err := shared.stack.Client().Update(t.Context(), lists); err != nil {
+			t.Fatal(err)
+		}
+		look(t, ns, "default")
+	}
+	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	replace(stale.crls(t, end))
 	tells(t, "CertificateAuthority", ns, "default", "stale: ", "ended at "+end.UTC().Format(time.RFC3339))
 	answered(t, "its callers are refused once a partner's CRL has ended", stale.caller(friend, late), host, 0)
 	checkThreeAnswers(t, friend, host)
 	answered(t, "the other partner's caller is still let in", good.caller(friend, known), host, 418)
 
-	lists.Data["ca.crl"] = stale.crls(t, time.Now().Add(time.Hour))
-	if err := shared.stack.Client().Update(t.Context(), lists); err != nil {
-		t.Fatal(err)
-	}
-	look(t, ns, "default")
-	tells(t, "CertificateAuthority", ns, "default", "absent: ")
+	replace(stale.crls(t, time.Now().Add(time.Hour)))
 	answered(t, "its callers are let in again once the ConfigMap has the next CRL", stale.caller(friend, late), host, 418)
 }
 
