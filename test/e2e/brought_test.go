@@ -19,26 +19,41 @@ import (
 	"sallyport.dev/sallyport/pkg/pki"
 )
 
-// says waits until a condition of an authority is other than it ought to be, and says so.
-func says(t *testing.T, ns, name, kind, want string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%s of %s says %q", kind, name, want), func(ctx context.Context) error {
-		object := &unstructured.Unstructured{}
-		object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-		object.SetKind("CertificateAuthority")
-		if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, object); err != nil {
-			return err
+// told is a condition of an object of ours: its status, reason and message.
+func told(ctx context.Context, kind, ns, name, condition string) (string, error) {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+	object.SetKind(kind)
+	if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, object); err != nil {
+		return "", err
+	}
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, c := range conditions {
+		if found, _ := c.(map[string]any); found["type"] == condition {
+			return fmt.Sprintf("%s %s: %s", found["status"], found["reason"], found["message"]), nil
 		}
-		conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-		for _, c := range conditions {
-			condition, _ := c.(map[string]any)
-			said := fmt.Sprintf("%s %s: %s", condition["status"], condition["reason"], condition["message"])
-			if condition["type"] == kind && strings.HasPrefix(said, want) {
-				return nil
+	}
+	return "", fmt.Errorf("conditions %v", conditions)
+}
+
+// tells waits until a condition of an object has words in it.
+func tells(t *testing.T, kind, ns, name, condition string, words ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s of %s %s tells %q", condition, kind, name, words), func(ctx context.Context) error {
+		said, err := told(ctx, kind, ns, name, condition)
+		for _, w := range words {
+			if err == nil && !strings.Contains(said, w) {
+				err = fmt.Errorf("it says %q", said)
 			}
 		}
-		return fmt.Errorf("conditions %v", conditions)
+		return err
 	})
+}
+
+// says waits for a condition of an authority.
+func says(t *testing.T, ns, name, condition, words string) {
+	t.Helper()
+	tells(t, "CertificateAuthority", ns, name, condition, words)
 }
 
 // look has an authority, and the Gateways that use it, looked at before their time by a change of its spec that
@@ -140,24 +155,6 @@ spec:
 	})
 }
 
-// conditionSays reports whether a condition's message has words in it.
-func conditionSays(ctx context.Context, ns, name, kind, words string) error {
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind("CertificateAuthority")
-	if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, object); err != nil {
-		return err
-	}
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, c := range conditions {
-		condition, _ := c.(map[string]any)
-		if message, _ := condition["message"].(string); condition["type"] == kind && strings.Contains(message, words) {
-			return nil
-		}
-	}
-	return fmt.Errorf("conditions %v, expected %q", conditions, words)
-}
-
 // servedBy reports whether the stored certificate of the Gateway is signed by a CA.
 func servedBy(t *testing.T, host string, ca testpki.Issued) bool {
 	t.Helper()
@@ -180,10 +177,7 @@ kind: CertificateAuthority
 metadata: {name: corporate, namespace: unread}
 spec: {source: {type: Secret, secret: {name: corporate-ca}}, revocation: {mode: None}}
 `)
-	says(t, ns, "corporate", "Ready", "False SecretAccessDenied: the agent may not read Secrets in namespace unread")
-	if err := conditionSays(t.Context(), ns, "corporate", "Ready", "kind: RoleBinding"); err != nil {
-		t.Error(err)
-	}
+	tells(t, "CertificateAuthority", ns, "corporate", "Ready", "False SecretAccessDenied: the agent may not read Secrets in namespace unread", "kind: RoleBinding")
 }
 
 // A CA may be mounted into the agent instead, for authorities beside it. The kubelet swaps all files at once;

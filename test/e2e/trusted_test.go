@@ -76,35 +76,8 @@ func answered(t *testing.T, what string, c edge.Caller, host string, status int)
 	})
 }
 
-// toldOfPartners is the condition TrustedCertificatesCurrent of an object.
-func toldOfPartners(ctx context.Context, kind, ns, name string) (string, error) {
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind(kind)
-	if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, object); err != nil {
-		return "", err
-	}
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, c := range conditions {
-		if condition, _ := c.(map[string]any); condition["type"] == "TrustedCertificatesCurrent" {
-			return fmt.Sprintf("%s %s: %s", condition["status"], condition["reason"], condition["message"]), nil
-		}
-	}
-	return "", fmt.Errorf("conditions %v", conditions)
-}
-
-func tells(t *testing.T, kind, ns, name string, words ...string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%s %s tells %q", kind, name, words), func(ctx context.Context) error {
-		said, err := toldOfPartners(ctx, kind, ns, name)
-		for _, w := range words {
-			if err == nil && !strings.Contains(said, w) {
-				err = fmt.Errorf("it says %q", said)
-			}
-		}
-		return err
-	})
-}
+// trusts is the condition that tells of CAs of others.
+const trusts = "TrustedCertificatesCurrent"
 
 // Callers of a partner's CA are let in beside those of the authority. What is wrong with one partner's CA
 // or CRL keeps its own callers out, and nobody else; none of it is published as trust.
@@ -130,8 +103,8 @@ func TestCallersOfAPartner(t *testing.T) {
 	answered(t, "a partner's caller is let in", good.caller(friend, known), host, 418)
 	answered(t, "a partner's revoked caller is refused", good.caller(friend, stolen), host, 0)
 	answered(t, "a caller of the other partner is let in", stale.caller(friend, late), host, 418)
-	tells(t, "CertificateAuthority", ns, "default", "False LeftOut", "garbage: reading its CAs", "absent: ConfigMap partners/nobody does not exist")
-	if said, err := toldOfPartners(t.Context(), "CertificateAuthority", ns, "default"); err != nil || strings.Contains(said, "good") || strings.Contains(said, "stale") {
+	tells(t, "CertificateAuthority", ns, "default", trusts, "False LeftOut", "garbage: reading its CAs", "absent: ConfigMap partners/nobody does not exist")
+	if said, err := told(t.Context(), "CertificateAuthority", ns, "default", trusts); err != nil || strings.Contains(said, "good") || strings.Contains(said, "stale") {
 		t.Errorf("it says %q (%v)", said, err)
 	}
 
@@ -153,7 +126,7 @@ func TestCallersOfAPartner(t *testing.T) {
 	}
 	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
 	replace(stale.crls(t, end))
-	tells(t, "CertificateAuthority", ns, "default", "stale: ", "ended at "+end.UTC().Format(time.RFC3339))
+	tells(t, "CertificateAuthority", ns, "default", trusts, "stale: ", "ended at "+end.UTC().Format(time.RFC3339))
 	answered(t, "its callers are refused once a partner's CRL has ended", stale.caller(friend, late), host, 0)
 	checkThreeAnswers(t, friend, host)
 	answered(t, "the other partner's caller is still let in", good.caller(friend, known), host, 418)
@@ -177,7 +150,7 @@ func TestPartnersAndNamesDoNotGoTogether(t *testing.T) {
 	friend := byRequest(t, ns, "own", "default")
 	answered(t, "a partner's caller is let in where names do not matter", p.caller(friend, leaf), "open.named.example.com", 418)
 	for endpoint, host := range map[string]string{"gateway-listed": listed, "apirule-told": "told.named.example.com"} {
-		tells(t, "MutualTLSEndpoint", ns, endpoint, "False ForeignAuthorityNotAllowed")
+		tells(t, "MutualTLSEndpoint", ns, endpoint, trusts, "False ForeignAuthorityNotAllowed")
 		answered(t, "the authority's own caller is let in to "+host, friend, host, 418)
 		answered(t, "a partner's caller is refused by "+host, p.caller(friend, leaf), host, 0)
 	}
@@ -185,7 +158,7 @@ func TestPartnersAndNamesDoNotGoTogether(t *testing.T) {
 	// The Gateway that lets partners in gets an APIRule which tells its workload who called.
 	apply(t, ruleYAML("v2", ns, "late", "open.named.example.com", "mtls.sallyport.dev/mode: mutual, mtls.sallyport.dev/client-headers: uri", "gateway: "+ns+"/open"))
 	answered(t, "a partner's caller is refused as soon as the workload is told who called", p.caller(friend, leaf), "open.named.example.com", 0)
-	tells(t, "MutualTLSEndpoint", ns, "gateway-open", "False ForeignAuthorityNotAllowed", "client-headers")
+	tells(t, "MutualTLSEndpoint", ns, "gateway-open", trusts, "False ForeignAuthorityNotAllowed", "client-headers")
 	answered(t, "the authority's own caller is still let in", friend, "open.named.example.com", 418)
 }
 
@@ -232,6 +205,6 @@ spec: {authorityRef: {name: default}, csr: "-----BEGIN CERTIFICATE REQUEST-----"
 
 	// Its only CA is taken away by a mistake: gateways go on with what they have.
 	apply(t, strings.Replace(trustedYAML(t, ns, "default", "None", map[string]any{"name": "elsewhere", "certificate": "garbage"}), "SelfSigned", "TrustOnly", 1))
-	tells(t, "CertificateAuthority", ns, "default", "False LeftOut", "elsewhere: reading its CAs")
+	tells(t, "CertificateAuthority", ns, "default", trusts, "False LeftOut", "elsewhere: reading its CAs")
 	checkThreeAnswers(t, friend, host)
 }
