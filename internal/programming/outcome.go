@@ -24,7 +24,7 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 	if !m.pair.IsZero() {
 		leaf := m.pair.Leaf()
 		served := &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), AuthorityKeyID: leaf.AuthorityKeyID(), NotAfter: metav1.NewTime(leaf.NotAfter())}
-		renewal := rotate.RenewalTime(leaf, f.settings)
+		renewal := f.issuer.Signer.RenewalTime(leaf, f.settings)
 		if f.provided {
 			served.AuthorityKeyID, renewal = "", expectedBy(leaf)
 		}

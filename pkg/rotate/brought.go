@@ -132,10 +132,21 @@ func (s Signer) unvouched(leaf pki.Certificate) bool {
 
 // planUnvouched judges such a certificate: it stays for as long as it can.
 func planUnvouched(leaf pki.Certificate, now time.Time) LeafPlan {
-	v := validity{leaf.NotBefore(), leaf.NotAfter()}
-	due := v.notAfter.Add(-v.notAfter.Sub(v.notBefore) / unvouchedDivisor)
-	if now.Before(due) {
+	if due := unvouchedUntil(leaf); now.Before(due) {
 		return LeafPlan{Next: due}
 	}
-	return LeafPlan{Issue: true, Reason: ReasonIssuer, PutOff: v.putOff()}
+	return LeafPlan{Issue: true, Reason: ReasonIssuer, PutOff: validity{leaf.NotBefore(), leaf.NotAfter()}.putOff()}
+}
+
+func unvouchedUntil(leaf pki.Certificate) time.Time {
+	return leaf.NotAfter().Add(-leaf.NotAfter().Sub(leaf.NotBefore()) / unvouchedDivisor)
+}
+
+// RenewalTime is when a server's certificate is renewed: as RenewalTime says, or later where callers may
+// not know this signer.
+func (s Signer) RenewalTime(leaf pki.Certificate, settings LeafSettings) time.Time {
+	if s.unvouched(leaf) {
+		return unvouchedUntil(leaf)
+	}
+	return RenewalTime(leaf, settings)
 }

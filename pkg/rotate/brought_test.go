@@ -164,6 +164,9 @@ func TestABroughtCAThatNobodyVouchesFor(t *testing.T) {
 			if got := PlanServer(leaf, hosts, settings, signer, at(row.at)); got.Issue != row.issue {
 				t.Errorf("plan %+v, expected to issue: %t", got, row.issue)
 			}
+			if late := signer.RenewalTime(leaf.Leaf(), settings).After(RenewalTime(leaf.Leaf(), settings)); late != (row.updated == "") {
+				t.Errorf("it is told to be renewed later than others: %t", late)
+			}
 		})
 	}
 }
