@@ -20,6 +20,9 @@ var ErrNotOffered = errors.New("it is not offered")
 // ErrUnfitCA says that what a Secret holds is no CA that an authority can work with.
 var ErrUnfitCA = errors.New("it cannot be used")
 
+// ErrAbsentCA says that there is no Secret to read: nothing is known of whether its owner offers it.
+var ErrAbsentCA = errors.New("it does not exist")
+
 // BroughtCA reads the CA pair that the owner of an authority brings in a Secret. The error is ErrNotOffered
 // or ErrUnfitCA where reading it again changes nothing before somebody changes the Secret; with the
 // words of the API server where the agent may not read it.
@@ -30,7 +33,7 @@ func (c *Cluster) BroughtCA(ctx context.Context, authority *v1alpha1.Certificate
 		return pki.Authority{}, err
 	}
 	if secret == nil {
-		return pki.Authority{}, fmt.Errorf("Secret %s: %w: it does not exist", key, ErrUnfitCA)
+		return pki.Authority{}, fmt.Errorf("Secret %s: %w: %w", key, ErrUnfitCA, ErrAbsentCA)
 	}
 	if _, ours := OwnerOf(secret); ours {
 		return pki.Authority{}, fmt.Errorf("Secret %s: %w: it is the agent's own", key, ErrNotOffered)

@@ -33,6 +33,8 @@ type Issuer struct {
 	Bundle pki.Bundle
 	// Ledger of the authority.
 	Ledger rotate.Ledger
+	// Withheld is why nothing may be issued, because the owner of the CA does not offer it; empty if it may.
+	Withheld string
 }
 
 // Problem is why an authority cannot issue for somebody now: a reason of api/v1alpha1
@@ -92,10 +94,11 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 	if OnlyVerifies(authority.Spec) {
 		return Issuer{Object: authority}, nil
 	}
-	if c := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonNotOffered {
-		return Issuer{Object: authority}, lasting(v1alpha1.ReasonNotOffered, "CertificateAuthority %s: %s", ref, c.Message)
+	found, err := open(ctx, c, authority, now)
+	if source := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent); source != nil && source.Reason == v1alpha1.ReasonNotOffered {
+		found.Withheld = fmt.Sprintf("CertificateAuthority %s issues nothing: %s", ref, source.Message)
 	}
-	return open(ctx, c, authority, now)
+	return found, err
 }
 
 // open reads the ledger of an authority that is allowed and issues.

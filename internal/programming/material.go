@@ -69,6 +69,9 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 			return material{pair: e.stored.Pair, next: last.Next}, nil
 		}
 	}
+	if f.issuer.Withheld != "" {
+		return f.withheld(now), nil
+	}
 	if again, held := p.Budget.Hold(last, now); held {
 		return material{pair: f.edges[len(f.edges)-1].stored.Pair, next: again}, nil
 	}
@@ -78,6 +81,16 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		}
 	}
 	return f.issue(last.Reason, now), nil
+}
+
+// withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
+// current all the same.
+func (f facts) withheld(now time.Time) material {
+	m := material{pair: f.edges[len(f.edges)-1].stored.Pair, next: now.Add(offeredEvery)}
+	if m.pair.IsZero() {
+		m.trouble = f.issuer.Withheld
+	}
+	return m
 }
 
 // issue issues a new pair.

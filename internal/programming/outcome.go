@@ -70,9 +70,6 @@ func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.Endp
 func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
 	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
 	o.Next = f.trust.Next
-	if problem.Reason == v1alpha1.ReasonNotOffered {
-		o.Next = now.Add(offeredEvery)
-	}
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
@@ -121,6 +118,9 @@ func programmed(f facts) metav1.Condition {
 	}
 	if len(f.edges) == 0 {
 		return no(v1alpha1.ReasonNoIngressMatch, "the Gateway's selector matches no configured ingress: its Secrets have no place to be written to")
+	}
+	if f.issuer.Withheld != "" {
+		return no(v1alpha1.ReasonNotOffered, f.issuer.Withheld)
 	}
 	if len(f.trouble) > 0 {
 		return no(v1alpha1.ReasonInvalid, strings.Join(f.trouble, "; "))

@@ -93,6 +93,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
+	if f.issuer.Withheld != "" {
+		material.next = first(material.next, now.Add(offeredEvery))
+	}
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	}

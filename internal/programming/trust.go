@@ -71,6 +71,10 @@ func (t trust) condition() (metav1.Condition, bool) {
 	if len(t.Others) == 0 {
 		return metav1.Condition{}, false
 	}
+	if t.namedBy != "" && t.Bundle.IsZero() {
+		return condition.False(kind, v1alpha1.ReasonForeignAuthorityNotAllowed,
+			"gateways go on with what they trusted before, because there is no other CA to trust: callers of the authority's spec.trustedCertificates may still be ACCEPTED here, under any name, though "+t.namedBy+" goes by names; take it off, or name an authority with a CA of its own"), true
+	}
 	if t.namedBy != "" {
 		return condition.False(kind, v1alpha1.ReasonForeignAuthorityNotAllowed,
 			"callers of the authority's spec.trustedCertificates are refused here: "+t.namedBy+" goes by names, and a foreign CA can mint any name; take it off, or name an authority without trustedCertificates"), true

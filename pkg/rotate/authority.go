@@ -175,7 +175,7 @@ func (p *planner) revokes(g Generation) bool {
 
 // crossedBy reports whether another generation vouches for this one.
 func (g Generation) crossedBy(signer Generation) bool {
-	return !g.Cross.IsZero() && g.Before.Equal(signer.Authority.Certificate())
+	return !g.Cross.IsZero() && g.Before.SameKey(signer.Authority.Certificate()) // its certificate may have been renewed since
 }
 
 // crlDue is when the generation needs its next CRL, and why.

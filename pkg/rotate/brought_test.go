@@ -171,6 +171,39 @@ func TestABroughtCAThatNobodyVouchesFor(t *testing.T) {
 	}
 }
 
+// What a renewed CA vouched for before it was renewed is revoked by it all the same.
+func TestARenewedCARevokesWhatItVouchedFor(t *testing.T) {
+	key := testpki.P256(t)
+	old := read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(0), To: at(120)}))
+	renewed := read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(20), To: at(200)}))
+	second, third := bring(t, "second", 0), bring(t, "third", 30)
+	ledger := after(t, established(t, bringing(old)), bringing(second), at(10), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing}, Step{Trust, "g2", ReasonStored})
+	ledger = after(t, ledger, bringing(renewed), at(21), Step{Renew, "g1", ReasonRenewed})
+	ledger = after(t, ledger, bringing(second), at(22), Step{Activate, "g2", ReasonBrought})
+	cross := ledger.Generations()[1].Cross.Serial()
+	s := bringing(third)
+	s.Rotation.Compromised = []string{second.Certificate().SubjectKeyID()}
+	ledger = after(t, ledger, s, at(31), PlanAuthority(ledger, s, Evidence{}, at(31)).Steps...)
+	if first := ledger.Generations()[0]; first.ID != "g1" || !first.CRL.Lists(cross) {
+		t.Errorf("generation %s does not list the cross-signed certificate of the one that is compromised", first.ID)
+	}
+}
+
+// A compromised CA that cannot be replaced yet takes nobody with it who vouched for it.
+func TestACompromisedCAThatStaysTakesNobodyWithIt(t *testing.T) {
+	first, second := bring(t, "first", 0), bring(t, "second", 0)
+	s := bringing(second)
+	s.Revocation = false
+	one := s
+	one.Brought = first
+	ledger := after(t, established(t, one), s, at(10), Step{CreateGeneration, "g2", ReasonBrought}, Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	s.Rotation.Compromised = []string{second.Certificate().SubjectKeyID()}
+	plan := PlanAuthority(ledger, s, Evidence{}, at(11))
+	if plan.Wait.Irreplaceable != "g2" || slices.ContainsFunc(plan.Steps, func(s Step) bool { return s.Action == ThrowOut }) {
+		t.Errorf("steps %v, wait %+v", plan.Steps, plan.Wait)
+	}
+}
+
 // What cannot be a generation is said, and nothing is made of it.
 func TestWhatIsBroughtAndNotTaken(t *testing.T) {
 	key := testpki.P256(t)

@@ -17,6 +17,7 @@ func (p *planner) throwOut() bool {
 			thrown = append(thrown, g)
 		}
 	}
+	thrown = p.replaceable(thrown)
 	if !p.s.Revocation { // nothing can revoke what vouches for them
 		for _, g := range thrown {
 			for _, signer := range p.generations {

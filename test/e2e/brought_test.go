@@ -136,10 +136,21 @@ spec:
 		patch(func(s *corev1.Secret) { s.Annotations = nil })
 		says(t, ns, "corporate", "Ready", "False NotOffered")
 		checkThreeAnswers(t, friend, host)
+		if err := shared.stack.Client().Delete(t.Context(), secret(t, ns, "corporate-ca")); err != nil {
+			t.Fatal(err)
+		}
+		look(t, ns, "corporate")
+		says(t, ns, "corporate", "SourceCurrent", "its owner took the offer back")
+		says(t, ns, "corporate", "Ready", "False NotOffered")
+		patchCaller(t, ns, "first", `{"spec": {"revocation": {"reason": "KeyCompromise"}}}`)
+		eventually(t, "a caller that is revoked meanwhile is refused", func(ctx context.Context) error { return refusedEverywhere(ctx, friend, host) })
+		offered.ResourceVersion, offered.UID = "", ""
+		put(t, offered)
 		patch(offer)
 		ready(t, "CertificateAuthority", ns, "corporate")
 		look(t, ns, "corporate")
 		ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+		friend = certificateFor(t, ns, "another", "corporate")
 	})
 
 	t.Run("its owner puts another in its place", func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -48,7 +49,17 @@ func (r *Reconciler) source(ctx context.Context, authority *v1alpha1.Certificate
 	default:
 		return brought{}, err
 	}
+	if withdrawn(authority) && (errors.Is(err, cluster.ErrAbsentCA) || apierrors.IsForbidden(err)) {
+		// Only a Secret that is offered tells that it is offered again.
+		b.problem.Reason, b.problem.Message = v1alpha1.ReasonNotOffered, "its owner took the offer back, and since then: "+b.problem.Message
+	}
 	return b, nil
+}
+
+// withdrawn reports whether the owner of the CA did not offer it when that was found out last.
+func withdrawn(authority *v1alpha1.CertificateAuthority) bool {
+	last := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent)
+	return last != nil && last.Reason == v1alpha1.ReasonNotOffered
 }
 
 // broughtCA reads the CA from where the authority's spec says.

@@ -8,6 +8,7 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -59,7 +60,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 	if err := r.count(ctx, authority, status); err != nil {
 		return err
 	}
-	status.Conditions = condition.Update(authority.Status.Conditions, authority.Generation, now, v.conditions(now)...)
+	wanted := v.conditions(now)
+	if !v.source.brings && withdrawn(authority) { // nobody looked
+		wanted = append(wanted, *meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent))
+	}
+	status.Conditions = condition.Update(authority.Status.Conditions, authority.Generation, now, wanted...)
 	if apiequality.Semantic.DeepEqual(authority.Status, *status) {
 		return nil
 	}

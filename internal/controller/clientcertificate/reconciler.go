@@ -143,6 +143,9 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 		return f, &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
 			"CertificateAuthority %s only verifies callers and issues nothing: name another one", authority.AuthorityOf(c))}
 	}
+	if is.Withheld != "" {
+		return f, &issuer.Problem{Reason: v1alpha1.ReasonNotOffered, Lasting: true, Message: is.Withheld}
+	}
 	if f.settings, err = leafSettings(c, is); err != nil {
 		return f, err
 	}
