@@ -54,13 +54,13 @@ func TestBundleOfCAs(t *testing.T) {
 		},
 		"a CA that has ended is refused": {
 			cas:     join(ca.PEM(), testpki.Root(t, "old", testpki.Span{From: now.Add(-year), To: now.Add(-time.Second)}).PEM()),
-			refusal: "ended at 2026-09-01T11:59:59Z, and it is 2026-09-01T12:00:00Z",
+			refusal: "ended at 2026-09-01T11:59:59Z",
 		},
 		"a CA is good in its last second":  {cas: testpki.Root(t, "old", testpki.Span{From: now.Add(-year), To: now}).PEM()},
 		"a CA is good in its first second": {cas: testpki.Root(t, "new", testpki.Span{From: now, To: now.Add(year)}).PEM()},
 		"a CA that has not begun is refused": {
 			cas:     testpki.Root(t, "new", testpki.Span{From: now.Add(time.Second), To: now.Add(year)}).PEM(),
-			refusal: "is not valid before 2026-09-01T12:00:01Z, and it is 2026-09-01T12:00:00Z",
+			refusal: "is not valid before 2026-09-01T12:00:01Z",
 		},
 		"the same CA twice is refused":  {cas: join(ca.PEM(), other.PEM(), ca.PEM()), refusal: `reading bundle: CA "ca" is in it twice`},
 		"more than 256 CAs are refused": {cas: join(many...), refusal: "more than 256 blocks"},
@@ -116,13 +116,13 @@ func TestBundleWithCRLs(t *testing.T) {
 		"the CRL of a namesake is refused":                   {cas: ca.PEM(), crls: namesake.CRL(t, 1, span), refusal: `no CRL is signed by CA "ca"`},
 		"a CRL past its next update is refused": {
 			cas: ca.PEM(), crls: ca.CRL(t, 9, testpki.Span{From: now.Add(-day), To: now.Add(-time.Second)}),
-			refusal: "CRL 9 ended at 2026-09-01T11:59:59Z, and it is 2026-09-01T12:00:00Z",
+			refusal: "CRL 9 ended at 2026-09-01T11:59:59Z",
 		},
 		"a CRL in the second of its next update is refused": {
 			cas: ca.PEM(), crls: ca.CRL(t, 9, testpki.Span{From: now.Add(-day), To: now}), refusal: "CRL 9 ended at 2026-09-01T12:00:00Z",
 		},
 		"a CRL that has not begun is refused": {
-			cas: ca.PEM(), crls: ca.CRL(t, 9, testpki.Span{From: now.Add(time.Minute), To: now.Add(day)}), refusal: "CRL 9 begins at 2026-09-01T12:01:00Z, and it is 2026-09-01T12:00:00Z",
+			cas: ca.PEM(), crls: ca.CRL(t, 9, testpki.Span{From: now.Add(time.Minute), To: now.Add(day)}), refusal: "CRL 9 begins at 2026-09-01T12:01:00Z",
 		},
 		"one stale CRL spoils the bundle": {
 			cas: join(ca.PEM(), other.PEM()), crls: join(caCRL, other.CRL(t, 2, testpki.Span{From: now.Add(-day), To: now})), refusal: "CRL 2 ended at",

@@ -134,10 +134,10 @@ func (c Certificate) Equal(other Certificate) bool {
 // Validity includes both ends (RFC 5280 section 4.1.2.5).
 func (c Certificate) validAt(now time.Time) error {
 	if now.Before(c.NotBefore()) {
-		return fmt.Errorf("certificate %s is not valid before %s, and it is %s", c.serial, stamp(c.NotBefore()), stamp(now))
+		return fmt.Errorf("certificate %s is not valid before %s", c.serial, stamp(c.NotBefore()))
 	}
 	if now.After(c.NotAfter()) {
-		return fmt.Errorf("certificate %s ended at %s, and it is %s", c.serial, stamp(c.NotAfter()), stamp(now))
+		return fmt.Errorf("certificate %s ended at %s", c.serial, stamp(c.NotAfter()))
 	}
 	return nil
 }

@@ -175,10 +175,10 @@ func (c CRL) freshFor(ca Certificate, now time.Time) error {
 		return err
 	}
 	if now.Before(c.ThisUpdate()) {
-		return fmt.Errorf("CRL %s begins at %s, and it is %s", c.Number(), stamp(c.ThisUpdate()), stamp(now))
+		return fmt.Errorf("CRL %s begins at %s", c.Number(), stamp(c.ThisUpdate()))
 	}
 	if !now.Before(c.NextUpdate()) {
-		return fmt.Errorf("CRL %s ended at %s, and it is %s", c.Number(), stamp(c.NextUpdate()), stamp(now))
+		return fmt.Errorf("CRL %s ended at %s", c.Number(), stamp(c.NextUpdate()))
 	}
 	return nil
 }
