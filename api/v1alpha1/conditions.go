@@ -127,6 +127,8 @@ const (
 	ReasonNotOffered = "NotOffered"
 	// ReasonUnfitCA says that what is brought is no CA that the authority can work with.
 	ReasonUnfitCA = "UnfitCA"
+	// ReasonSourceUnreadable says that what the owner of an authority brings could not be read.
+	ReasonSourceUnreadable = "SourceUnreadable"
 	// ReasonTrusted says that gateways trust every one of trustedCertificates.
 	ReasonTrusted = "Trusted"
 	// ReasonLeftOut says that gateways do not trust one of trustedCertificates, because it is malformed, has ended, or lacks a

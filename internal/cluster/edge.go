@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,6 +44,15 @@ type StoredEdge struct {
 // Versions are those in which the Secrets were read.
 func (s StoredEdge) Versions() string {
 	return strconv.FormatUint(revision(s.server), 10) + "/" + strconv.FormatUint(revision(s.ca), 10)
+}
+
+// Trusts reports whether a CA is among those that are stored.
+func (s StoredEdge) Trusts(ca pki.Certificate) bool {
+	if s.ca == nil {
+		return false
+	}
+	stored, err := pki.ParseCertificates(s.ca.Data[caKey])
+	return err == nil && slices.ContainsFunc(stored, ca.Equal)
 }
 
 // Edge reads what is stored.

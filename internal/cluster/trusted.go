@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,15 +29,18 @@ type readTrusted struct {
 
 // TrustedCertificates are the CAs of others that an authority's spec names, in its order, and
 // when to read them again; zero if only a change of the authority changes them. One that
-// cannot be read tells so itself. They are read and parsed once for all that use the authority.
+// cannot be read tells so itself, and one of which nothing can be found out stays as it was. They are read and parsed once for all that use the authority.
 func (c *Cluster) TrustedCertificates(ctx context.Context, authority *v1alpha1.CertificateAuthority, now time.Time) ([]rotate.TrustedCertificate, time.Time, error) {
 	if len(authority.Spec.TrustedCertificates) == 0 {
 		return nil, time.Time{}, nil
 	}
 	key := types.NamespacedName{Namespace: authority.Namespace, Name: authority.Name}
+	var known readTrusted
 	if last, ok := c.trusted.Load(key); ok {
-		known, is := last.(readTrusted)
-		if is && known.uid == authority.UID && known.generation == authority.Generation && (known.at.IsZero() || now.Before(known.at.Add(trustedEvery))) {
+		known, _ = last.(readTrusted)
+		if known.uid != authority.UID || known.generation != authority.Generation {
+			known = readTrusted{}
+		} else if known.at.IsZero() || now.Before(known.at.Add(trustedEvery)) {
 			return known.trusted, known.again(), nil
 		}
 	}
@@ -46,6 +50,11 @@ func (c *Cluster) TrustedCertificates(ctx context.Context, authority *v1alpha1.C
 			read.at = now
 		}
 		entry, err := c.trustedCertificate(ctx, authority.Namespace, t)
+		if last, is := known.entry(t.Name); err != nil && is && ctx.Err() == nil {
+			entry, err = last, nil // read again soon
+		} else if apierrors.IsForbidden(err) {
+			entry, err = rotate.TrustedCertificate{Name: t.Name, Unreadable: err}, nil
+		}
 		if err != nil {
 			return nil, time.Time{}, err
 		}
@@ -53,6 +62,15 @@ func (c *Cluster) TrustedCertificates(ctx context.Context, authority *v1alpha1.C
 	}
 	c.trusted.Store(key, read)
 	return read.trusted, read.again(), nil
+}
+
+// entry is one of them as it was read; false if there is none.
+func (r readTrusted) entry(name string) (rotate.TrustedCertificate, bool) {
+	i := slices.IndexFunc(r.trusted, func(t rotate.TrustedCertificate) bool { return t.Name == name })
+	if i < 0 {
+		return rotate.TrustedCertificate{}, false
+	}
+	return r.trusted[i], true
 }
 
 func (r readTrusted) again() time.Time {

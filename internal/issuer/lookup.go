@@ -95,10 +95,20 @@ func Lookup(ctx context.Context, c *cluster.Cluster, ref types.NamespacedName, n
 		return Issuer{Object: authority}, nil
 	}
 	found, err := open(ctx, c, authority, now)
-	if source := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent); source != nil && source.Reason == v1alpha1.ReasonNotOffered {
+	if source := Withdrawn(authority); source != nil {
 		found.Withheld = fmt.Sprintf("CertificateAuthority %s issues nothing: %s", ref, source.Message)
 	}
 	return found, err
+}
+
+// Withdrawn is the condition that tells that the owner of an authority's CA did not offer it when that was found out
+// last; nil if he did, or nobody brings one.
+func Withdrawn(authority *v1alpha1.CertificateAuthority) *metav1.Condition {
+	source := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent)
+	if source == nil || source.Reason != v1alpha1.ReasonNotOffered {
+		return nil
+	}
+	return source
 }
 
 // open reads the ledger of an authority that is allowed and issues.
@@ -122,7 +132,7 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
 	}
 	signer.Unvouched = stored.Ledger.Unvouched(authority.Spec.Rotation.CallersUpdated)
-	bundle, err := stored.Ledger.Bundle(authority.Spec.RevocationMode() == v1alpha1.RevocationCRL, now)
+	bundle, err := stored.Ledger.Bundle(Revokes(authority.Spec, stored.Ledger), now)
 	if err != nil {
 		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
 	}

@@ -16,6 +16,11 @@ func OnlyVerifies(spec v1alpha1.CertificateAuthoritySpec) bool {
 	return spec.Source.Type == v1alpha1.SourceTrustOnly
 }
 
+// Revokes reports whether the gateways of an authority with this ledger get CRLs.
+func Revokes(spec v1alpha1.CertificateAuthoritySpec, ledger rotate.Ledger) bool {
+	return ledger.Revokes(spec.RevocationMode() == v1alpha1.RevocationCRL)
+}
+
 // Settings are what an authority's spec asks of its ledger.
 func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rotate.AuthoritySettings, error) {
 	spec := authority.Spec

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -22,14 +23,20 @@ type Trust struct {
 
 // TrustOf adds spec.trustedCertificates to the bundle of an authority.
 func TrustOf(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, bundle pki.Bundle, now time.Time) (Trust, error) {
+	return TrustSome(ctx, c, authority, ledger, bundle, func(rotate.TrustedCertificate) bool { return true }, now)
+}
+
+// TrustSome adds those of spec.trustedCertificates that are chosen.
+func TrustSome(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, bundle pki.Bundle, choose func(rotate.TrustedCertificate) bool, now time.Time) (Trust, error) {
 	settings := rotate.AuthoritySettings{
-		Revocation: authority.Spec.RevocationMode() == v1alpha1.RevocationCRL,
+		Revocation: Revokes(authority.Spec, ledger),
 		Rotation:   rotate.RotationSettings{Compromised: authority.Spec.Rotation.Compromised},
 	}
 	trusted, next, err := c.TrustedCertificates(ctx, authority, now)
 	if err != nil {
 		return Trust{}, err
 	}
+	trusted = slices.DeleteFunc(slices.Clone(trusted), func(t rotate.TrustedCertificate) bool { return !choose(t) })
 	t := Trust{Next: next}
 	t.Bundle, t.Others = ledger.TrustAlso(bundle, trusted, settings, now)
 	for _, s := range t.Others {

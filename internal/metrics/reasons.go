@@ -65,4 +65,5 @@ var reasons = []string{
 	v1alpha1.ReasonTrust,
 	v1alpha1.ReasonTrusted,
 	v1alpha1.ReasonUnfitCA,
+	v1alpha1.ReasonSourceUnreadable,
 }

@@ -59,6 +59,9 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 	if f.provided {
 		return f.providedMaterial(now), nil
 	}
+	if f.refused != nil {
+		return material{pair: f.storedPair(), next: now.Add(lookEvery)}, nil
+	}
 	var last rotate.LeafPlan
 	for _, e := range f.edges {
 		last = rotate.PlanServer(e.stored.Pair, f.hosts, f.settings, f.issuer.Signer, now)
@@ -73,7 +76,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		return f.withheld(now), nil
 	}
 	if again, held := p.Budget.Hold(last, now); held {
-		return material{pair: f.edges[len(f.edges)-1].stored.Pair, next: again}, nil
+		return material{pair: f.storedPair(), next: again}, nil
 	}
 	for _, e := range f.edges {
 		if held, err := p.Cluster.HeldBack(ctx, e.secrets, e.stored, now); err != nil || held {
@@ -86,21 +89,34 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 // withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
 // current all the same.
 func (f facts) withheld(now time.Time) material {
-	m := material{pair: f.edges[len(f.edges)-1].stored.Pair, next: now.Add(offeredEvery)}
+	m := material{pair: f.storedPair(), next: now.Add(offeredEvery)}
 	if m.pair.IsZero() {
 		m.trouble = f.issuer.Withheld
 	}
 	return m
 }
 
-// issue issues a new pair.
+// storedPair is a pair that is stored; zero if none is.
+func (f facts) storedPair() pki.Pair {
+	for _, e := range f.edges {
+		if !e.stored.Pair.IsZero() {
+			return e.stored.Pair
+		}
+	}
+	return pki.Pair{}
+}
+
+// issue issues a new pair. Where that fails, the stored one stays, and what gateways trust is kept current all the same.
 func (f facts) issue(reason rotate.Reason, now time.Time) material {
+	failed := func(trouble string) material {
+		return material{pair: f.storedPair(), trouble: trouble, next: now.Add(lookEvery)}
+	}
 	if len(f.hosts) > maxHosts {
-		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts)}
+		return failed( fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts))
 	}
 	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Bundle, f.hosts, f.settings, now)
 	if err != nil {
-		return material{trouble: fmt.Sprintf("the server certificate cannot be issued: %s", err)}
+		return failed(fmt.Sprintf("the server certificate cannot be issued: %s", err))
 	}
 	return material{pair: pair, issued: reason, next: rotate.RenewalTime(pair.Leaf(), f.settings)}
 }

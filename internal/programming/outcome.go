@@ -38,6 +38,9 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 	}
 	o.Status.Authorities[0].AcceptedGeneration = acceptedGeneration(f.last, o.Status.Authorities[0], proven)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
+	if f.refused != nil && f.refused.Lasting {
+		accepted = condition.False(v1alpha1.ConditionAccepted, f.refused.Reason, f.refused.Message)
+	}
 	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
 	o.Next = first(o.Next, f.trust.Next)
 	for _, c := range f.contests {
@@ -118,6 +121,9 @@ func programmed(f facts) metav1.Condition {
 	}
 	if len(f.edges) == 0 {
 		return no(v1alpha1.ReasonNoIngressMatch, "the Gateway's selector matches no configured ingress: its Secrets have no place to be written to")
+	}
+	if f.refused != nil {
+		return no(f.refused.Reason, f.refused.Message)
 	}
 	if f.issuer.Withheld != "" {
 		return no(v1alpha1.ReasonNotOffered, f.issuer.Withheld)

@@ -45,6 +45,9 @@ type Programmer struct {
 	Headers Headers
 	// Prover tries handshakes with what is programmed; nil if none are tried.
 	Prover *proving.Prover
+
+	patience patience
+	nobody   nobody
 }
 
 // Headers know behind which Gateways a workload is told who called.
@@ -99,7 +102,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	}
-	if !material.held && (material.trouble == "" || f.provided) {
+	if !material.held && (f.provided || !material.pair.IsZero()) {
 		if err := p.write(ctx, &f, material, now); err != nil {
 			return Outcome{}, err
 		}
@@ -121,6 +124,8 @@ type facts struct {
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
 	trust      trust
+	// refused is why nothing is issued for the Gateway, though gateways are kept to what they may trust; nil if it is.
+	refused *issuer.Problem
 	// provided is whether the server certificate is somebody else's.
 	provided bool
 	edges    []edge
@@ -164,19 +169,32 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	if err := p.gatherIssuer(ctx, t, gateway, &f, now); err != nil || f.waiting {
 		return f, err
 	}
-	var err error
-	if f.settings, err = leafSettings(t.Intent, f.issuer, gateway.Ref()); err != nil {
-		return f, err
-	}
 	if f.provided = t.Intent.Provided(); f.provided {
 		return f, nil // nobody is issued a certificate for its hosts
 	}
-	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), t.Intent.Authority(), t.Endpoint, f.hosts)
+	return f, p.gatherSettings(ctx, t, gateway, &f)
+}
+
+// gatherSettings finds out what the server certificate is to be like, or why none is issued.
+func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {
+	var err error
+	if f.settings, err = leafSettings(t.Intent, f.issuer, gateway.Ref()); err == nil {
+		err = p.nameHeld(ctx, t, f.hosts)
+	}
+	if errors.As(err, &f.refused) && !f.storedPair().IsZero() {
+		return nil
+	}
+	return err
+}
+
+// nameHeld says that another namespace holds one of the hosts, nil if none does.
+func (p *Programmer) nameHeld(ctx context.Context, t Target, hosts []string) error {
+	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), t.Intent.Authority(), t.Endpoint, hosts)
 	if err == nil && host != "" {
 		err = &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
 			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, t.Intent.Authority())}
 	}
-	return f, err
+	return err
 }
 
 // gatherIssuer finds the authority, and what gateways trust of it. It waits where the authority was just made.
@@ -199,8 +217,7 @@ func (p *Programmer) gatherIssuer(ctx context.Context, t Target, gateway ingress
 		return &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
 			"CertificateAuthority %s only verifies callers and issues no server certificate: annotate %s: provided, with the Secret of one, or name another authority", t.Intent.Authority(), intent.KeyServerCertificate)}
 	}
-	f.trust, f.waiting, err = p.trustOf(ctx, t, f.issuer, now)
-	return err
+	return p.gatherTrust(ctx, t, f, now)
 }
 
 func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {

@@ -67,7 +67,7 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 		Endpoint: t.Endpoint, Gateway: gateway.Ref(), Servers: f.servers,
 		Optional:   t.Intent.Mode() == intent.ModeOptional,
 		AllowList:  len(t.Intent.AllowedClients()) > 0,
-		Revocation: f.issuer.Object.Spec.RevocationMode() == v1alpha1.RevocationCRL,
+		Revocation: issuer.Revokes(f.issuer.Object.Spec, f.issuer.Ledger),
 		Issuer:     f.issuer.Signer.Generation, Next: f.issuer.Next, Withdrawn: f.issuer.Withdrawn, Held: held,
 		Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
 		Known: before(t, f) != nil && !f.changed,

@@ -2,11 +2,13 @@ package programming
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
@@ -14,6 +16,8 @@ import (
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // trust is what a Gateway trusts.
@@ -22,47 +26,127 @@ type trust struct {
 	// namedBy is what tells callers apart by name, so that the CAs of others are left out: each of
 	// them can mint any name. Empty if nothing does.
 	namedBy string
+	// unknown is whether it cannot be found out if anything does. They stay as they are then.
+	unknown bool
 }
 
 // headersEvery is how often to look whether workloads are still told who called.
 const headersEvery = time.Minute
 
-// trustOf is what a Gateway is to trust. It waits where it is not known yet whether a workload is told
+// headersPatience is how long a Gateway waits until it is known whether a workload is told who called.
+const headersPatience = time.Minute
+
+// gatherTrust finds out what a Gateway is to trust. It waits where it is not known yet whether a workload is told
 // who called: the CAs of others are not let in before, nor thrown out.
-func (p *Programmer) trustOf(ctx context.Context, t Target, i issuer.Issuer, now time.Time) (found trust, waiting bool, err error) {
-	if found.Trust, err = issuer.TrustOf(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, now); err != nil || len(found.Others) == 0 {
-		return found, false, err
+func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now time.Time) error {
+	i := f.issuer
+	var err error
+	if f.trust.Trust, err = issuer.TrustOf(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, now); err != nil || len(f.trust.Others) == 0 {
+		return err
 	}
 	if len(t.Intent.AllowedClients()) > 0 || mutate.NamesCallers(t.Gateway) {
-		found.namedBy = intent.KeyAllowedClients
-	} else {
-		gateway := ingress.GatewayFrom(t.Gateway)
-		told, known, err := p.Headers.Tell(ctx, gateway.Ref())
-		if err != nil || !known {
-			return found, !known, err
-		}
-		if told || len(t.Intent.ClientHeaders()) > 0 {
-			found.namedBy = intent.KeyClientHeaders
-			found.Next = first(found.Next, now.Add(headersEvery))
-		}
+		f.trust.namedBy = intent.KeyAllowedClients
+	} else if err := p.gatherHeaders(ctx, t, f, now); err != nil || f.waiting {
+		return err
 	}
-	if found.namedBy != "" {
-		found.Bundle = i.Bundle
+	if f.trust.namedBy != "" {
+		f.trust.Bundle = i.Bundle
 	}
-	return found, false, found.nobody(i, t)
-}
-
-// nobody says that there is nobody to trust, nil if there is: what gateways have stays as it is.
-func (t trust) nobody(i issuer.Issuer, target Target) error {
-	if !t.Bundle.IsZero() {
+	if !f.trust.Bundle.IsZero() {
 		return nil
 	}
-	if t.namedBy != "" {
-		return &issuer.Problem{Reason: v1alpha1.ReasonForeignAuthorityNotAllowed, Lasting: true, Message: fmt.Sprintf(
-			"CertificateAuthority %s trusts CAs of others only, and %s goes by names, which a foreign CA can mint: take it off, or name another authority", target.Intent.Authority(), t.namedBy)}
+	return p.trustNobody(t, f, now)
+}
+
+// gatherHeaders finds out whether a workload behind the Gateway is told who called. Where that cannot be found out for
+// a while, CAs of others stay that gateways trust already, and the rest goes on.
+func (p *Programmer) gatherHeaders(ctx context.Context, t Target, f *facts, now time.Time) error {
+	gateway := ingress.GatewayFrom(t.Gateway)
+	told, known, err := p.Headers.Tell(ctx, gateway.Ref())
+	if err != nil {
+		return err
 	}
-	return &issuer.Problem{Reason: v1alpha1.ReasonLeftOut, Message: fmt.Sprintf(
-		"CertificateAuthority %s has no CA that gateways can trust now: %s", client.ObjectKeyFromObject(i.Object), "see its status.trustedCertificates")}
+	if waits := p.patience.waits(known, now); !known && waits {
+		f.waiting = true
+		return nil
+	}
+	if told || len(t.Intent.ClientHeaders()) > 0 {
+		f.trust.namedBy = intent.KeyClientHeaders
+		f.trust.Next = first(f.trust.Next, now.Add(headersEvery))
+		return nil
+	}
+	if known {
+		return nil
+	}
+	i := f.issuer
+	f.trust.Trust, err = issuer.TrustSome(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, f.stored, now)
+	f.trust.unknown, f.trust.Next = true, first(f.trust.Next, now.Add(headersPatience))
+	return err
+}
+
+// stored reports whether gateways trust all CAs of an entry by what is stored.
+func (f *facts) stored(t rotate.TrustedCertificate) bool {
+	for _, entry := range t.Entries {
+		if slices.ContainsFunc(f.edges, func(e edge) bool { return !e.stored.Trusts(entry.CA) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// patience remembers since when something is not known.
+type patience struct {
+	mu    sync.Mutex
+	since time.Time
+}
+
+// waits reports whether it is worth to wait for it any longer.
+func (p *patience) waits(known bool, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known {
+		p.since = time.Time{}
+		return false
+	}
+	if p.since.IsZero() {
+		p.since = now
+	}
+	return now.Before(p.since.Add(headersPatience))
+}
+
+// trustNobody decides about a Gateway that has nobody to trust. Where the CAs that it has must not be trusted it
+// refuses everybody. Where they cannot be read or have ended it goes on with what it has.
+func (p *Programmer) trustNobody(t Target, f *facts, now time.Time) error {
+	compromised := slices.ContainsFunc(f.trust.Others, func(s rotate.Standing) bool { return errors.Is(s.LeftOut, rotate.ErrCompromised) })
+	problem := &issuer.Problem{Reason: v1alpha1.ReasonLeftOut, Message: fmt.Sprintf(
+		"CertificateAuthority %s has no CA that gateways can trust now: see its status.trustedCertificates", t.Intent.Authority())}
+	if f.trust.namedBy != "" {
+		problem = &issuer.Problem{Reason: v1alpha1.ReasonForeignAuthorityNotAllowed, Lasting: true, Message: fmt.Sprintf(
+			"CertificateAuthority %s trusts CAs of others only, and %s goes by names, which a foreign CA can mint: every caller is refused; take it off, or name another authority", t.Intent.Authority(), f.trust.namedBy)}
+	} else if !compromised {
+		return problem
+	}
+	var err error
+	f.refused = problem
+	f.trust.Bundle, err = p.nobody.bundle(now)
+	return err
+}
+
+// nobody is what a Gateway trusts that must refuse everybody, the same for all as long as the agent runs.
+type nobody struct {
+	mu   sync.Mutex
+	made pki.Bundle
+}
+
+func (n *nobody) bundle(now time.Time) (pki.Bundle, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.made.IsZero() && now.Before(n.made.Certificates()[0].NotAfter()) {
+		return n.made, nil
+	}
+	var err error
+	n.made, err = pki.TrustNobody(now)
+	return n.made, err
 }
 
 // condition tells how the CAs of others stand; false if there are none.
@@ -71,9 +155,9 @@ func (t trust) condition() (metav1.Condition, bool) {
 	if len(t.Others) == 0 {
 		return metav1.Condition{}, false
 	}
-	if t.namedBy != "" && t.Bundle.IsZero() {
-		return condition.False(kind, v1alpha1.ReasonForeignAuthorityNotAllowed,
-			"gateways go on with what they trusted before, because there is no other CA to trust: callers of the authority's spec.trustedCertificates may still be ACCEPTED here, under any name, though "+t.namedBy+" goes by names; take it off, or name an authority with a CA of its own"), true
+	if t.unknown {
+		return condition.Unknown(kind, v1alpha1.ReasonPending,
+			"APIRules cannot be read, so it is not known whether a workload is told who called: of the authority's spec.trustedCertificates gateways go on with those that they trust already"), true
 	}
 	if t.namedBy != "" {
 		return condition.False(kind, v1alpha1.ReasonForeignAuthorityNotAllowed,

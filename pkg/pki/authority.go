@@ -132,10 +132,15 @@ func (a Authority) Fit(revocation bool, now time.Time) error {
 	if err := a.certificate.validAt(now); err != nil {
 		return err
 	}
-	if revocation && a.certificate.parsed.KeyUsage&x509.KeyUsageCRLSign == 0 {
+	if revocation && !a.MaySignCRLs() {
 		return fmt.Errorf("CA certificate %s may not sign CRLs: key usage cRLSign is missing (RFC 5280 section 4.2.1.3); or ask for revocation None", a.certificate.serial)
 	}
 	return nil
+}
+
+// MaySignCRLs reports whether the CA's key usage has cRLSign (RFC 5280 section 4.2.1.3).
+func (a Authority) MaySignCRLs() bool {
+	return !a.IsZero() && a.certificate.parsed.KeyUsage&x509.KeyUsageCRLSign != 0
 }
 
 // MayVouch reports whether the CA allows another one below itself (RFC 5280 section 4.2.1.9).

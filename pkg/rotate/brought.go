@@ -8,9 +8,83 @@ import (
 	"sallyport.dev/sallyport/pkg/pki"
 )
 
-// Takes says why a CA that somebody brings cannot be a generation of the authority, nil if it can or
-// is one.
-func (l Ledger) Takes(brought pki.Authority, compromised []string) error {
+// Takes says why the CA that somebody brings cannot be a generation of the authority, nil if it can or
+// is one: by its key, and by what a copy of the ledger can do with it that has it issue.
+func (l Ledger) Takes(s AuthoritySettings, use Use, now time.Time) error {
+	if err := l.knows(s.Brought, s.Rotation.Compromised); err != nil {
+		return err
+	}
+	if l.Holds(s.Brought) {
+		return nil
+	}
+	return l.try(s, use, now)
+}
+
+// Holds reports whether a CA is a generation already, with the same certificate.
+func (l Ledger) Holds(ca pki.Authority) bool {
+	return slices.ContainsFunc(l.generations, func(g Generation) bool { return g.Authority.Certificate().Equal(ca.Certificate()) })
+}
+
+// Use is what the certificates are for that an authority issues: what another CA is tried with before it is
+// taken.
+type Use struct {
+	// Hosts of the servers.
+	Hosts []string
+	// Lifetime of a certificate, the longest that is asked for.
+	Lifetime time.Duration
+}
+
+// try has the CA that is brought live the life of a generation on a copy of the ledger, and says what fails.
+func (l Ledger) try(s AuthoritySettings, use Use, now time.Time) error {
+	if use.Lifetime > s.LongestLeaf {
+		return fmt.Errorf("certificates of %s are asked for, and one that it signs lives for %s at most, a sixth of its own life: bring one that is valid for longer, or ask for shorter ones", use.Lifetime, s.LongestLeaf)
+	}
+	after := Ledger{generations: slices.Clone(l.generations), last: l.last}
+	trusts, _ := after.Bundle(s.Revocation, now) // what is wrong without it is not its fault
+	if i := slices.IndexFunc(after.generations, func(g Generation) bool { return g.keyID() == s.Brought.Certificate().SubjectKeyID() }); i >= 0 {
+		after.generations[i].Authority = s.Brought
+	} else if err := after.create(generationID(l.last+1), s, now); err != nil {
+		return err
+	}
+	made := slices.IndexFunc(after.generations, func(g Generation) bool { return g.Authority.Certificate().Equal(s.Brought.Certificate()) })
+	g := &after.generations[made]
+	if s.Revocation {
+		if err := g.signCRL(s, now); err != nil {
+			return err
+		}
+	}
+	if !trusts.IsZero() && g.State == Prepared {
+		g.enter(Trusted, now)
+		if _, err := after.Bundle(s.Revocation, now); err != nil {
+			return err
+		}
+	}
+	return g.serves(s, use, now)
+}
+
+// serves says what certificates of a generation its gateways or callers could not use.
+func (g Generation) serves(s AuthoritySettings, use Use, now time.Time) error {
+	bundle, err := Ledger{generations: []Generation{{ID: g.ID, State: Active, Authority: g.Authority, CRL: g.CRL}}}.Bundle(s.Revocation, now)
+	if err != nil {
+		return err
+	}
+	leaf := LeafSettings{Lifetime: max(use.Lifetime, time.Second), Algorithm: pki.ECDSAP256}
+	for some := range slices.Chunk(use.Hosts, hostsTried) {
+		if _, err := MaterializeServer(SignerOf(g.Authority), bundle, some, leaf, now); err != nil {
+			return fmt.Errorf("a certificate for a server that it signs is of no use: %w", err)
+		}
+	}
+	if _, err := MaterializeClient(SignerOf(g.Authority), bundle, ClientNames{CommonName: "trial", Identity: s.ProbeIdentity}, leaf, now); err != nil {
+		return fmt.Errorf("a certificate for a caller that it signs is of no use: %w", err)
+	}
+	return nil
+}
+
+// hostsTried bounds the hosts in a certificate that is tried.
+const hostsTried = 100
+
+// knows says why the key of a CA cannot be that of a generation, nil if it can.
+func (l Ledger) knows(brought pki.Authority, compromised []string) error {
 	certificate := brought.Certificate()
 	id := certificate.SubjectKeyID()
 	own, err := certificate.KeyID()
@@ -36,11 +110,28 @@ func (l Ledger) Takes(brought pki.Authority, compromised []string) error {
 
 // another reports whether somebody brings a key that no generation has yet.
 func (p *planner) another() bool {
-	if !p.s.Brings || p.s.Brought.IsZero() || p.Takes(p.s.Brought, p.s.Rotation.Compromised) != nil {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.knows(p.s.Brought, p.s.Rotation.Compromised) != nil {
 		return false
 	}
 	id := p.s.Brought.Certificate().SubjectKeyID()
 	return !slices.ContainsFunc(p.generations, func(g Generation) bool { return g.keyID() == id })
+}
+
+// takesBack plans to be rid of the generation that waits, where the key that is brought is the active one
+// again: its owner thought better of it. False if it is not.
+func (p *planner) takesBack(active Generation) bool {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.s.Brought.Certificate().SubjectKeyID() != active.keyID() {
+		return false
+	}
+	if prepared, is := p.in(Prepared); is {
+		p.step(Remove, prepared.ID, ReasonTakenBack)
+		return true
+	}
+	if next, is := p.Next(); is {
+		p.enter(active, Withdraw, next, ReasonTakenBack)
+		return true
+	}
+	return false
 }
 
 // asked is why a rotation is made that somebody asked for.
@@ -100,7 +191,7 @@ func (p *planner) queuedBrought(active Generation) (due time.Time) {
 // renew plans to take the certificate that the owner of a key renewed, if he did: the key is the
 // same, so nothing else changes.
 func (p *planner) renew() {
-	if !p.s.Brings || p.s.Brought.IsZero() || p.Takes(p.s.Brought, p.s.Rotation.Compromised) != nil {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.knows(p.s.Brought, p.s.Rotation.Compromised) != nil {
 		return
 	}
 	brought := p.s.Brought.Certificate()

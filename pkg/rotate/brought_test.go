@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func TestABroughtCA(t *testing.T) {
 	first, second, third := bring(t, "first", 0), bring(t, "second", 30), bring(t, "third", 40)
 	none := bringing(pki.Authority{})
 	stable := established(t, bringing(first))
+	prepared := after(t, stable, bringing(second), at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing})
 	trusts := after(t, stable, bringing(second), at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing}, Step{Trust, "g2", ReasonStored})
 	both := after(t, trusts, bringing(second), at(32), Step{Activate, "g2", ReasonBrought})
 	left := after(t, both, bringing(second), at(35), Step{NoteReplaced, "g1", ReasonProven}, Step{SignCRL, "g1", ReasonDue}, Step{SignCRL, "g2", ReasonDue})
@@ -84,6 +86,13 @@ func TestABroughtCA(t *testing.T) {
 			steps: []Step{{Remove, "g1", ReasonEnded}, {SignCRL, "g2", ReasonDue}}},
 		"the one before is no new one":                          {ledger: both, settings: bringing(first), at: 33, steps: []Step{{NoteReplaced, "g1", ReasonProven}}},
 		"a renewed certificate of the same key takes its place": {ledger: established(t, bringing(old)), settings: bringing(renewed), at: 59, steps: nil},
+		"the active one put back is the end of one that nobody sees": {ledger: prepared, settings: bringing(first), at: 30.1,
+			steps: []Step{{Remove, "g2", ReasonTakenBack}}},
+		"and of one that is trusted": {ledger: trusts, settings: bringing(first), evidence: yes, at: 32, steps: []Step{{Withdraw, "g2", ReasonTakenBack}}},
+		"which is gone once every replica refuses it": {ledger: after(t, trusts, bringing(first), at(32), Step{Withdraw, "g2", ReasonTakenBack}), settings: bringing(first),
+			evidence: Evidence{Refuses: []Finding{finding(true, Yes)}}, at: 32.1, steps: []Step{{Remove, "g2", ReasonProven}}},
+		"and not before": {ledger: after(t, trusts, bringing(first), at(32), Step{Withdraw, "g2", ReasonTakenBack}), settings: bringing(first),
+			evidence: Evidence{Refuses: []Finding{finding(true, No)}}, at: 32.1, wait: Wait{Blocked: []Finding{finding(true, No)}}},
 		"in one step": {ledger: established(t, bringing(old)), settings: bringing(renewed), at: 60, steps: []Step{{Renew, "g1", ReasonRenewed}, {SignCRL, "g1", ReasonDue}}},
 		"one that is compromised stays as long as there is no other": {ledger: stable, settings: bad(bringing(first), first), at: 20, wait: Wait{Irreplaceable: "g1"}},
 		"and leaves with the next": {ledger: stable, settings: bad(bringing(second), first), at: 30,
@@ -226,7 +235,9 @@ func TestWhatIsBroughtAndNotTaken(t *testing.T) {
 		"a compromised key is not":               {ledger: stable, brought: second, compromised: []string{second.Certificate().SubjectKeyID()}, want: "is compromised"},
 	} {
 		t.Run(sentence+" taken", func(t *testing.T) {
-			err := row.ledger.Takes(row.brought, row.compromised)
+			s := bringing(row.brought)
+			s.Rotation.Compromised = row.compromised
+			err := row.ledger.Takes(s, Use{}, at(2))
 			if row.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -236,11 +247,86 @@ func TestWhatIsBroughtAndNotTaken(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Fatalf("error %v, expected %q", err, row.want)
 			}
-			s := bringing(row.brought)
-			s.Rotation.Compromised = row.compromised
 			if plan := PlanAuthority(row.ledger, s, Evidence{}, at(2)); slices.ContainsFunc(plan.Steps, func(s Step) bool { return s.Action != NoteReplaced }) {
 				t.Errorf("steps %v", plan.Steps)
 			}
 		})
+	}
+}
+
+// What is brought is tried before it is taken: what it could not do, gateways and callers would find out.
+func TestABroughtCAIsTried(t *testing.T) {
+	first := bring(t, "first", 0)
+	stable := established(t, bringing(first))
+	only := func(domains ...string) testpki.Option {
+		return func(c *x509.Certificate) { c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
+	}
+	forServers := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
+	elsewhere := func(c *x509.Certificate) { c.PermittedURIDomains, c.PermittedDNSDomainsCritical = []string{"elsewhere.example"}, true }
+	otherKeyID := func(c *x509.Certificate) { c.AuthorityKeyId = []byte{1, 2, 3} }
+	many := make([]string, 300)
+	for i := range many {
+		many[i] = fmt.Sprintf("h%03d.shop.example", i)
+	}
+	shops := Use{Hosts: many, Lifetime: 18 * day}
+	for sentence, row := range map[string]struct {
+		options []testpki.Option
+		use     Use
+		ledger  Ledger
+		none    bool // revocation None
+		want    string
+	}{
+		"a good one is":                                      {use: shops, ledger: stable},
+		"as the first too":                                   {use: Use{Lifetime: 20 * day}},
+		"one whose certificates live too short is not":       {use: Use{Lifetime: 20*day + 1}, ledger: stable, want: "bring one that is valid for longer"},
+		"the first neither":                                  {use: Use{Lifetime: 21 * day}, want: "one that it signs lives for 480h0m0s at most"},
+		"one that allows the hosts is":                       {options: []testpki.Option{only("shop.example")}, use: shops, ledger: stable},
+		"one that does not is not":                           {options: []testpki.Option{only("other.example")}, use: shops, ledger: stable, want: "is not permitted by any constraint"},
+		"one that does not allow the last of them is not":    {options: []testpki.Option{only("shop.example")}, use: Use{Hosts: append(slices.Clone(many), "z.other.example")}, ledger: stable, want: `"z.other.example" is not permitted`},
+		"hosts that nobody serves do not count, so that one": {options: []testpki.Option{only("other.example")}, ledger: stable},
+		"one for servers only is not":                        {options: []testpki.Option{forServers}, ledger: stable, want: "for a caller that it signs is of no use"},
+		"one for other identities is not":                    {options: []testpki.Option{elsewhere}, ledger: stable, want: "for a caller that it signs is of no use"},
+		"one that names another issuer key is not":           {options: []testpki.Option{otherKeyID}, ledger: stable, want: "CRL"},
+	} {
+		t.Run(sentence+" taken", func(t *testing.T) {
+			s := bringing(bring(t, "second", 0, row.options...))
+			s.Revocation = !row.none
+			err := row.ledger.Takes(s, row.use, at(1))
+			if (row.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), row.want) {
+				t.Errorf("error %v, expected %q", err, row.want)
+			}
+		})
+	}
+	t.Run("a renewed one is tried as well", func(t *testing.T) {
+		key := testpki.P256(t)
+		old := read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(0), To: at(120)}))
+		ledger := established(t, bringing(old))
+		renewed := bringing(read(t, testpki.RootWith(t, key, "kept", testpki.Span{From: at(0), To: at(200)}, only("other.example"))))
+		if err := ledger.Takes(renewed, shops, at(1)); err == nil || !strings.Contains(err.Error(), "is not permitted") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A root that may sign no CRLs goes on without, when they are asked for later, and says so.
+func TestCRLsOfACAThatMaySignNone(t *testing.T) {
+	none := func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }
+	first, second := bring(t, "first", 0, none), bring(t, "second", 0)
+	s := bringing(first)
+	s.Revocation = false
+	ledger := established(t, s)
+	if ledger.Revokes(true) || ledger.Revokes(false) {
+		t.Error("gateways get CRLs, and one of the CAs may sign none")
+	}
+	s.Brought = second
+	s.Revocation = ledger.Revokes(true)
+	ledger = after(t, ledger, s, at(1), Step{CreateGeneration, "g2", ReasonBrought}, Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	if _, err := ledger.Bundle(ledger.Revokes(true), at(2)); err != nil {
+		t.Error(err)
+	}
+	s.Revocation = ledger.Revokes(true)
+	ledger = after(t, ledger, s, at(121), Step{Remove, "g1", ReasonEnded})
+	if !ledger.Revokes(true) {
+		t.Error("gateways get no CRLs, and all CAs may sign them")
 	}
 }

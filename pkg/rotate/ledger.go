@@ -121,6 +121,23 @@ func (l Ledger) Next() (Generation, bool) { return l.in(Trusted) }
 // none.
 func (l Ledger) Withdrawn() (Generation, bool) { return l.in(Withdrawn) }
 
+// Revokes reports whether gateways get CRLs where they are asked for: not as long as a generation may sign none,
+// because with one CRL in a bundle each CA needs one.
+func (l Ledger) Revokes(asked bool) bool {
+	_, unable := l.signsNone()
+	return asked && !unable
+}
+
+// signsNone is the oldest generation that may sign no CRLs; false if all may.
+func (l Ledger) signsNone() (Generation, bool) {
+	for _, g := range l.generations {
+		if !g.Authority.MaySignCRLs() {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
 // Bundle is what gateways trust at now: the active generation first, then the
 // others that are trusted and have not ended, each with its CRL if revocation is asked for.
 func (l Ledger) Bundle(revocation bool, now time.Time) (pki.Bundle, error) {

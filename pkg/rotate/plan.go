@@ -41,6 +41,8 @@ const (
 	ReasonEnded Reason = "Ended"
 	// ReasonBrought says that somebody who makes the authority's keys brought another one.
 	ReasonBrought Reason = "Brought"
+	// ReasonTakenBack says that he brought the one before again.
+	ReasonTakenBack Reason = "TakenBack"
 	// ReasonRenewed says that he renewed the certificate of a key.
 	ReasonRenewed Reason = "Renewed"
 	// ReasonCompromised says that somebody else may hold the key.

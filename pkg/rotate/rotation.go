@@ -79,6 +79,7 @@ func (p *planner) rotate() {
 			reason := p.asked()
 			p.step(Activate, p.create(reason), reason)
 		}
+	case p.takesBack(active):
 	case hasPrepared:
 		p.enter(active, Trust, prepared, ReasonStored)
 	case hasNext:

@@ -109,6 +109,9 @@ func (t TrustedCertificate) unfit(revocation bool) error {
 	return nil
 }
 
+// ErrCompromised says that somebody else may hold the key of a CA.
+var ErrCompromised = errors.New("is compromised")
+
 // disguised says which CA of the entry the authority itself has withdrawn or may withdraw, nil
 // if none is.
 func (l Ledger) disguised(t TrustedCertificate, compromised []string) error {
@@ -119,7 +122,7 @@ func (l Ledger) disguised(t TrustedCertificate, compromised []string) error {
 			return err
 		}
 		if slices.Contains(compromised, id) || slices.Contains(compromised, own) {
-			return fmt.Errorf("its CA %s is compromised", id)
+			return fmt.Errorf("its CA %s %w", id, ErrCompromised)
 		}
 		for _, g := range l.generations {
 			if g.keyID() == id || g.Authority.Certificate().SameKey(entry.CA) {

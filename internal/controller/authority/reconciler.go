@@ -178,7 +178,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return pass.Again(err)
 	}
-	kept.invalid, kept.source = invalid, source.judged(kept.ledger, settings)
+	kept.invalid, kept.source = invalid, source.with(kept.untaken)
 	r.announce(authority, kept.plan, settings.Brings)
 	next, err := r.tell(ctx, authority, kept, now)
 	if err != nil {
@@ -211,7 +211,7 @@ func (r *Reconciler) tell(ctx context.Context, authority *v1alpha1.CertificateAu
 
 // keep brings the ledger up to date: at most one write.
 func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAuthority, settings rotate.AuthoritySettings, now time.Time) (view, error) {
-	kept := view{settings: settings}
+	kept := view{settings: settings, asked: settings.Revocation}
 	record, err := r.Cluster.Record(ctx, authority)
 	if err != nil {
 		return kept, err
@@ -225,6 +225,11 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 		return kept, err
 	}
 	settings.Revocations.Recorded = issued.Revoked
+	settings.Revocation = stored.Ledger.Revokes(settings.Revocation)
+	kept.settings.Revocation = settings.Revocation
+	if kept.untaken, err = r.tried(ctx, authority, stored.Ledger, &settings, now); err != nil {
+		return kept, err
+	}
 	evidence, err := r.evidence(ctx, authority, stored.Ledger, issued.End)
 	if err != nil {
 		return kept, err

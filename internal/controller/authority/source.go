@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -46,20 +48,17 @@ func (r *Reconciler) source(ctx context.Context, authority *v1alpha1.Certificate
 		b.problem = &issuer.Problem{Reason: v1alpha1.ReasonUnfitCA, Message: err.Error()}
 	case apierrors.IsForbidden(err):
 		b.problem = issuer.SecretAccessDenied(authority.Namespace, "read Secrets in namespace "+authority.Namespace+": use a SelfSigned source", r.ServiceAccount)
-	default:
+	case ctx.Err() != nil:
 		return brought{}, err
+	default: // the authority goes on with the CA it has, and signs its CRLs
+		b.problem = &issuer.Problem{Reason: v1alpha1.ReasonSourceUnreadable, Message: err.Error()}
 	}
-	if withdrawn(authority) && (errors.Is(err, cluster.ErrAbsentCA) || apierrors.IsForbidden(err)) {
+	offered := err == nil || errors.Is(err, cluster.ErrUnfitCA) && !errors.Is(err, cluster.ErrAbsentCA)
+	if !offered && !errors.Is(err, cluster.ErrNotOffered) && issuer.Withdrawn(authority) != nil {
 		// Only a Secret that is offered tells that it is offered again.
 		b.problem.Reason, b.problem.Message = v1alpha1.ReasonNotOffered, "its owner took the offer back, and since then: "+b.problem.Message
 	}
 	return b, nil
-}
-
-// withdrawn reports whether the owner of the CA did not offer it when that was found out last.
-func withdrawn(authority *v1alpha1.CertificateAuthority) bool {
-	last := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent)
-	return last != nil && last.Reason == v1alpha1.ReasonNotOffered
 }
 
 // broughtCA reads the CA from where the authority's spec says.
@@ -83,13 +82,66 @@ func (r *Reconciler) broughtCA(ctx context.Context, authority *v1alpha1.Certific
 	return pair, nil
 }
 
-// judged says what of the authority's own keeps what is brought from being taken.
-func (b brought) judged(ledger rotate.Ledger, settings rotate.AuthoritySettings) brought {
-	if b.problem != nil || !b.brings {
-		return b
+// tried is what was brought once an authority with these uses has tried it. Settings have it no more if it failed.
+func (r *Reconciler) tried(ctx context.Context, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, settings *rotate.AuthoritySettings, now time.Time) (*issuer.Problem, error) {
+	if settings.Brought.IsZero() {
+		return nil, nil //nolint:nilnil // nothing is wrong with what is not there
 	}
-	if err := ledger.Takes(settings.Brought, settings.Rotation.Compromised); err != nil {
-		b.problem = &issuer.Problem{Reason: v1alpha1.ReasonUnfitCA, Message: err.Error()}
+	var use rotate.Use
+	if !ledger.Holds(settings.Brought) {
+		var err error
+		if use, err = r.use(ctx, authority, ledger); err != nil {
+			return nil, err
+		}
+	}
+	if err := ledger.Takes(*settings, use, now); err != nil {
+		settings.Brought = pki.Authority{}
+		return &issuer.Problem{Reason: v1alpha1.ReasonUnfitCA, Message: fmt.Sprintf("the CA that is brought cannot be used: %s", err)}, nil
+	}
+	return nil, nil //nolint:nilnil // nothing is wrong with it
+}
+
+// use is what the authority's certificates are for: the hosts that it has issued for, and the longest lifetime that
+// is asked for within its limits. What it never issued does not count: whoever names it would keep its owner from
+// replacing the CA.
+func (r *Reconciler) use(ctx context.Context, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger) (rotate.Use, error) {
+	use := rotate.Use{Lifetime: authority.Spec.ServerCertificates.EffectiveLifetime()}
+	endpoints, err := endpoint.Using(ctx, r.Cluster.Client(), client.ObjectKeyFromObject(authority))
+	if err != nil {
+		return use, err
+	}
+	for i := range endpoints {
+		served := endpoints[i].Status.ServerCertificate
+		if served != nil && slices.ContainsFunc(ledger.Generations(), func(g rotate.Generation) bool {
+			return g.Authority.Certificate().SubjectKeyID() == served.AuthorityKeyID
+		}) {
+			use.Hosts = append(use.Hosts, endpoints[i].Status.Hosts...)
+		}
+	}
+	slices.Sort(use.Hosts)
+	use.Hosts = slices.Compact(use.Hosts)
+	var clients v1alpha1.ClientCertificateList
+	if err := r.Cluster.Client().List(ctx, &clients, client.MatchingFields{ByAuthority: client.ObjectKeyFromObject(authority).String()}); err != nil {
+		return use, fmt.Errorf("listing ClientCertificates of %s/%s: %w", authority.Namespace, authority.Name, err)
+	}
+	active, _ := ledger.Active()
+	limit := min(authority.Spec.ClientCertificates.EffectiveMaxLifetime(), issuer.LongestLeaf(authority.Spec, active.Authority.Certificate()))
+	for i := range clients.Items {
+		asked := authority.Spec.ClientCertificates.EffectiveLifetime()
+		if own := clients.Items[i].Spec.Lifetime; own != nil {
+			asked = own.Duration
+		}
+		if clients.Items[i].Status.NotAfter != nil && asked <= limit {
+			use.Lifetime = max(use.Lifetime, asked)
+		}
+	}
+	return use, nil
+}
+
+// with is what was found with what the authority's trial of it found.
+func (b brought) with(untaken *issuer.Problem) brought {
+	if b.problem == nil {
+		b.problem = untaken
 	}
 	return b
 }

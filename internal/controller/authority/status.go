@@ -8,7 +8,6 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,6 +36,8 @@ type view struct {
 	settings  rotate.AuthoritySettings
 	published published
 	plan      rotate.Plan
+	// asked is whether CRLs are asked for.
+	asked bool
 	// full is why the CRLs do not list all that is revoked; nil if they do.
 	full error
 	// invalid is what of the spec cannot be read, where the authority goes on all the same.
@@ -45,6 +46,8 @@ type view struct {
 	verifies bool
 	// source is what somebody brings.
 	source brought
+	// untaken is why the authority does not take it; nil if it does.
+	untaken *issuer.Problem
 	// others are the CAs of others that gateways trust too.
 	others []rotate.Standing
 	// cutOff are the callers that hold certificates of a generation that was thrown out.
@@ -61,8 +64,8 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 		return err
 	}
 	wanted := v.conditions(now)
-	if !v.source.brings && withdrawn(authority) { // nobody looked
-		wanted = append(wanted, *meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionSourceCurrent))
+	if last := issuer.Withdrawn(authority); last != nil && !v.source.brings { // nobody looked
+		wanted = append(wanted, *last)
 	}
 	status.Conditions = condition.Update(authority.Status.Conditions, authority.Generation, now, wanted...)
 	if apiequality.Semantic.DeepEqual(authority.Status, *status) {
@@ -190,7 +193,7 @@ func (v view) ready(now time.Time) metav1.Condition {
 		return no(problem.Reason, problem.Message)
 	}
 	if active, ok := v.ledger.Active(); ok && now.After(active.Authority.Certificate().NotAfter()) {
-		return no(v1alpha1.ReasonEnded, fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: no agent was there to prepare the next one. Set spec.rotation.rotateAfter to a time after it was made; every caller then needs a new certificate and the new trust", active.ID, active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)))
+		return no(v1alpha1.ReasonEnded, v.ended(active))
 	}
 	if v.published.problem != nil {
 		return no(v1alpha1.ReasonAuthorityNotReady, v.published.problem.Error())
@@ -201,12 +204,24 @@ func (v view) ready(now time.Time) metav1.Condition {
 	return condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the authority issues")
 }
 
+// ended says what to do about a CA that has ended.
+func (v view) ended(active rotate.Generation) string {
+	end := active.Authority.Certificate().NotAfter().UTC().Format(time.RFC3339)
+	if v.settings.Brings {
+		return fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: bring another CA where spec.source says; every caller then needs a new certificate and the new trust", active.ID, end)
+	}
+	return fmt.Sprintf("generation %s ended at %s and nothing it signed is accepted any more: no agent was there to prepare the next one. Set spec.rotation.rotateAfter to a time after it was made; every caller then needs a new certificate and the new trust", active.ID, end)
+}
+
 func (v view) revocationCurrent(now time.Time) metav1.Condition {
 	kind := v1alpha1.ConditionRevocationCurrent
 	active, ok := v.ledger.Active()
 	switch {
 	case v.problem != nil || !ok:
 		return condition.Unknown(kind, v1alpha1.ReasonPending, "nothing is known of its CRLs")
+	case v.asked && !v.settings.Revocation:
+		return condition.False(kind, v1alpha1.ReasonUnfitCA,
+			"gateways check no CRL, though spec.revocation.mode asks for them, because a CA of the authority may sign none (key usage cRLSign is missing), and each needs one: bring one that may, and CRLs begin when the others have ended; or ask for None")
 	case !v.settings.Revocation:
 		return condition.True(kind, v1alpha1.ReasonRevocationNone, "gateways check no CRL, as asked")
 	case active.CRL.IsZero() || !now.Before(active.CRL.NextUpdate()):

@@ -47,5 +47,9 @@ func (v view) trustedCertificatesCurrent() metav1.Condition {
 	if len(out) == 0 {
 		return condition.True(kind, v1alpha1.ReasonTrusted, "gateways accept callers of every one of spec.trustedCertificates")
 	}
+	if v.verifies && len(out) == len(v.others) {
+		return condition.False(kind, v1alpha1.ReasonLeftOut,
+			"there is no other CA to trust, so gateways go on with what they trusted before, but for what is compromised: "+strings.Join(out, "; "))
+	}
 	return condition.False(kind, v1alpha1.ReasonLeftOut, "gateways refuse callers of "+strings.Join(out, "; "))
 }
