@@ -60,7 +60,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		return f.providedMaterial(now), nil
 	}
 	if f.refused != nil {
-		return material{pair: f.storedPair(), next: now.Add(lookEvery)}, nil
+		return material{pair: f.storedPair(), next: now.Add(lookEvery)}, nil //nolint:nilerr // it is told in the status
 	}
 	var last rotate.LeafPlan
 	for _, e := range f.edges {
@@ -112,7 +112,7 @@ func (f facts) issue(reason rotate.Reason, now time.Time) material {
 		return material{pair: f.storedPair(), trouble: trouble, next: now.Add(lookEvery)}
 	}
 	if len(f.hosts) > maxHosts {
-		return failed( fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts))
+		return failed(fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts))
 	}
 	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Bundle, f.hosts, f.settings, now)
 	if err != nil {

@@ -262,7 +262,9 @@ func TestABroughtCAIsTried(t *testing.T) {
 		return func(c *x509.Certificate) { c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
 	}
 	forServers := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
-	elsewhere := func(c *x509.Certificate) { c.PermittedURIDomains, c.PermittedDNSDomainsCritical = []string{"elsewhere.example"}, true }
+	elsewhere := func(c *x509.Certificate) {
+		c.PermittedURIDomains, c.PermittedDNSDomainsCritical = []string{"elsewhere.example"}, true
+	}
 	otherKeyID := func(c *x509.Certificate) { c.AuthorityKeyId = []byte{1, 2, 3} }
 	many := make([]string, 300)
 	for i := range many {
@@ -276,8 +278,8 @@ func TestABroughtCAIsTried(t *testing.T) {
 		none    bool // revocation None
 		want    string
 	}{
-		"a good one is":                                      {use: shops, ledger: stable},
-		"as the first too":                                   {use: Use{Lifetime: 20 * day}},
+		"a good one is":    {use: shops, ledger: stable},
+		"as the first too": {use: Use{Lifetime: 20 * day}},
 		"one whose certificates live too short is not":       {use: Use{Lifetime: 20*day + 1}, ledger: stable, want: "bring one that is valid for longer"},
 		"the first neither":                                  {use: Use{Lifetime: 21 * day}, want: "one that it signs lives for 480h0m0s at most"},
 		"one that allows the hosts is":                       {options: []testpki.Option{only("shop.example")}, use: shops, ledger: stable},

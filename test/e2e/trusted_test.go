@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +14,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/edge"
 	"sallyport.dev/sallyport/internal/testpki"
+	"sallyport.dev/sallyport/pkg/pki"
 )
 
 // partner is somebody else's CA, below a root of its own.
@@ -167,7 +171,9 @@ func TestAnAuthorityThatOnlyVerifies(t *testing.T) {
 	const ns, host = "verifying", "verifying.example.com"
 	namespace(t, ns)
 	p := newPartner(t, "elsewhere")
-	leaf := p.issuing.Leaf(t, "known", testpki.Around(time.Now()))
+	leaf := p.issuing.Leaf(t, "known", testpki.Around(time.Now()), func(c *x509.Certificate) {
+		c.URIs = []*url.URL{{Scheme: "spiffe", Host: "example.com", Path: "/ns/" + ns + "/client/own"}} // any CA can mint any name
+	})
 	manifest := trustedYAML(t, ns, "default", "None", map[string]any{"name": "elsewhere", "certificate": p.cas()})
 	apply(t, strings.Replace(manifest, "SelfSigned", "TrustOnly", 1))
 	ready(t, "CertificateAuthority", ns, "default")
@@ -203,8 +209,36 @@ spec: {authorityRef: {name: default}, csr: "-----BEGIN CERTIFICATE REQUEST-----"
 		})
 	}
 
+	// It is told to heed names, which its only CA can mint: then everybody is refused, and let in again when it is not.
+	named := `{"metadata": {"annotations": {"mtls.sallyport.dev/allowed-clients": %s}}}`
+	annotate := func(value string) {
+		t.Helper()
+		gateway := &unstructured.Unstructured{}
+		gateway.SetAPIVersion("networking.istio.io/v1")
+		gateway.SetKind("Gateway")
+		gateway.SetNamespace(ns)
+		gateway.SetName("edge")
+		if err := shared.stack.Client().Patch(t.Context(), gateway, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, named, value))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	annotate(`"client/own"`)
+	answered(t, "a caller is refused that could have any name", friend, host, 0)
+	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "Accepted", "False ForeignAuthorityNotAllowed", "every caller is refused")
+	annotate("null")
+	answered(t, "it is let in again", friend, host, 418)
+
 	// Its only CA is taken away by a mistake: gateways go on with what they have.
 	apply(t, strings.Replace(trustedYAML(t, ns, "default", "None", map[string]any{"name": "elsewhere", "certificate": "garbage"}), "SelfSigned", "TrustOnly", 1))
 	tells(t, "CertificateAuthority", ns, "default", trusts, "False LeftOut", "elsewhere: reading its CAs")
 	checkThreeAnswers(t, friend, host)
+
+	// It is compromised: nobody is let in.
+	stolen, err := pki.ParseCertificates(p.issuing.PEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	compromised := strings.Replace(manifest, "spec: {", `spec: {rotation: {compromised: ["`+stolen[0].SubjectKeyID()+`"]}, `, 1)
+	apply(t, strings.Replace(compromised, "SelfSigned", "TrustOnly", 1))
+	answered(t, "a caller of a CA is refused that is compromised, though there is no other", friend, host, 0)
 }
