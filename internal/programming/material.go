@@ -89,7 +89,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 // withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
 // current all the same.
 func (f facts) withheld(now time.Time) material {
-	m := material{pair: f.storedPair(), next: now.Add(offeredEvery)}
+	m := material{pair: f.storedPair()} // looked at again as long as it is withheld
 	if m.pair.IsZero() {
 		m.trouble = f.issuer.Withheld
 	}

@@ -20,6 +20,28 @@ var identityHeaders = map[string]struct{ header, variable string }{
 	"certificate": {"X-Client-Cert-Certificate", "%DOWNSTREAM_PEER_CERT%"},
 }
 
+// TellsCaller reports whether an APIRule has a rule that tells its workload who called, whatever it asks for now: the
+// headers stay when the annotation goes, and anybody may write Envoy's words into a header of his own.
+func TellsCaller(rule map[string]any) bool {
+	for _, r := range list(object(rule["spec"])["rules"]) {
+		for name, value := range object(object(object(r)["request"])["headers"]) {
+			if isIdentityHeader(name) || strings.Contains(fmt.Sprint(value), "%DOWNSTREAM_PEER_") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isIdentityHeader(name string) bool {
+	for _, h := range identityHeaders {
+		if strings.EqualFold(h.header, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // headersFor are all six headers with their values; nil if none is asked for. Each
 // value begins with a literal, because Envoy leaves a header alone whose value
 // comes out empty, and the caller's own would reach the workload. Those that are

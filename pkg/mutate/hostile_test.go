@@ -79,3 +79,26 @@ func TestMessagesRepeatNothingThatCouldHarmATerminalOrALog(t *testing.T) {
 		}
 	}
 }
+
+// A workload is told who called by our headers in any case, and by Envoy's words under any name.
+func TestTellsCaller(t *testing.T) {
+	rule := func(headers map[string]any) map[string]any {
+		return map[string]any{"spec": map[string]any{"rules": []any{map[string]any{}, map[string]any{"request": map[string]any{"headers": headers}}}}}
+	}
+	for sentence, row := range map[string]struct {
+		rule map[string]any
+		want bool
+	}{
+		"our header tells":          {rule(map[string]any{"X-Client-Cert-Uri": "uri="}), true},
+		"in any case":               {rule(map[string]any{"x-client-CERT-uri": "x"}), true},
+		"Envoy's word tells":        {rule(map[string]any{"X-Caller": "who=%DOWNSTREAM_PEER_URI_SAN%"}), true},
+		"another header does not":   {rule(map[string]any{"X-Caller": "%REQ(X-Client)%"}), false},
+		"none does not":             {rule(nil), false},
+		"no rules do not":           {map[string]any{}, false},
+		"rules of another form not": {map[string]any{"spec": map[string]any{"rules": map[string]any{"a": 1}}}, false},
+	} {
+		if got := TellsCaller(row.rule); got != row.want {
+			t.Errorf("%s: %t", sentence, got)
+		}
+	}
+}

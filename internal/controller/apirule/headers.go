@@ -3,7 +3,6 @@ package apirule
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +13,7 @@ import (
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 )
 
 // Headers know behind which Gateways a workload is told who called. They are safe for
@@ -67,7 +67,7 @@ func (h *Headers) find(ctx context.Context, gateway types.NamespacedName) (does,
 	}
 	for i := range list.Items {
 		in, asked := intent.Parse(programming.Described(intent.KindAPIRule, &list.Items[i]), h.install.Platform()).Intent()
-		if asked && len(in.ClientHeaders()) > 0 || told(list.Items[i].Object) {
+		if asked && len(in.ClientHeaders()) > 0 || mutate.TellsCaller(list.Items[i].Object) {
 			return true, true, nil
 		}
 	}
@@ -84,20 +84,4 @@ func (h *Headers) differ(ctx context.Context, gateway types.NamespacedName) (boo
 	}
 	does, known, err := h.find(ctx, gateway)
 	return known && does != told, err
-}
-
-// told reports whether an APIRule has a rule that tells its workload who called, whatever it asks for now: the
-// headers stay when the annotation goes.
-func told(rule map[string]any) bool {
-	rules, _, _ := unstructured.NestedSlice(rule, "spec", "rules")
-	for _, r := range rules {
-		fields, _ := r.(map[string]any)
-		headers, _, _ := unstructured.NestedMap(fields, "request", "headers")
-		for name := range headers {
-			if strings.HasPrefix(strings.ToLower(name), "x-client-cert-") {
-				return true
-			}
-		}
-	}
-	return false
 }
