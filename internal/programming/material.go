@@ -73,7 +73,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		}
 	}
 	if f.issuer.Withheld != "" {
-		return f.withheld(now), nil
+		return f.withheld(), nil
 	}
 	if again, held := p.Budget.Hold(last, now); held {
 		return material{pair: f.storedPair(), next: again}, nil
@@ -88,7 +88,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 
 // withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
 // current all the same.
-func (f facts) withheld(now time.Time) material {
+func (f facts) withheld() material {
 	m := material{pair: f.storedPair()} // looked at again as long as it is withheld
 	if m.pair.IsZero() {
 		m.trouble = f.issuer.Withheld
