@@ -129,9 +129,9 @@ type AuthoritySource struct {
 	// +optional
 	SelfSigned *SelfSignedSource `json:"selfSigned,omitempty"`
 
-	// secret names a Secret of the same namespace with tls.crt, tls.key and ca.crt up to the root. It must carry the
-	// annotation mtls.sallyport.dev/use-as-ca with this authority's name, so that nobody makes us sign with a Secret its owner
-	// did not offer.
+	// secret names a Secret of the same namespace with tls.crt, tls.key, and for a CA below a root ca.crt with those above it
+	// and ca.crl with their CRLs. It must carry the annotation mtls.sallyport.dev/use-as-ca with this authority's name, so that
+	// nobody makes us sign with a Secret its owner did not offer.
 	// +optional
 	Secret *LocalObjectReference `json:"secret,omitempty"`
 

@@ -220,11 +220,12 @@ type CertificateAuthorityStatus struct {
 	// +optional
 	CRL *RevocationStatus `json:"crl,omitempty"`
 
-	// trustedCertificates is how each of spec.trustedCertificates stands.
+	// trustedCertificates is how each of spec.trustedCertificates stands, and, under the name spec.source, what is above the
+	// CA that is brought.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=17
 	TrustedCertificates []TrustedCertificateStatus `json:"trustedCertificates,omitempty"`
 
 	// unproven are the first ten replicas of which nothing is known, with the reason.

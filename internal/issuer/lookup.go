@@ -29,8 +29,8 @@ type Issuer struct {
 	// Next is the generation that is about to issue, Withdrawn the one that is not to be accepted
 	// any more; zero if there is none.
 	Next, Withdrawn rotate.Generation
-	// Bundle is the authority's own generations that are trusted: what callers are told to trust.
-	Bundle pki.Bundle
+	// Bundle is the authority's own generations that gateways trust, Published what callers are told to trust.
+	Bundle, Published pki.Bundle
 	// Ledger of the authority.
 	Ledger rotate.Ledger
 	// Withheld is why nothing may be issued, because the owner of the CA does not offer it; empty if it may.
@@ -132,11 +132,16 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
 	}
 	signer.Unvouched = stored.Ledger.Unvouched(authority.Spec.Rotation.CallersUpdated)
-	bundle, err := stored.Ledger.Bundle(Revokes(authority.Spec, stored.Ledger), now)
+	revocation := Revokes(authority.Spec, stored.Ledger)
+	bundle, err := stored.Ledger.Bundle(revocation, now)
 	if err != nil {
 		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
 	}
-	found := Issuer{Object: authority, Record: record, Signer: signer, Bundle: bundle, Ledger: stored.Ledger}
+	published, err := stored.Ledger.Published(revocation, now)
+	if err != nil {
+		return Issuer{}, fmt.Errorf("CertificateAuthority %s: what callers are to trust: %w", name, err)
+	}
+	found := Issuer{Object: authority, Record: record, Signer: signer, Bundle: bundle, Published: published, Ledger: stored.Ledger}
 	found.Next, _ = stored.Ledger.Next()
 	found.Withdrawn, _ = stored.Ledger.Withdrawn()
 	return found, nil

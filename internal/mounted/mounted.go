@@ -13,29 +13,31 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"sallyport.dev/sallyport/internal/reload"
-	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // The files of a directory.
 const (
 	certificateFile = "tls.crt"
 	keyFile         = "tls.key"
+	aboveFile       = "ca.crt"
+	crlFile         = "ca.crl"
 )
 
 // CAs are the mounted ones. They are safe for concurrent use.
 type CAs struct {
-	directories map[string]*reload.Directory[pki.Authority]
+	directories map[string]*reload.Directory[rotate.Brought]
 	changed     chan event.GenericEvent
 }
 
 // New returns the CAs in directories, by name. Nothing is read before they are started.
 func New(directories map[string]string, c clock.WithTicker) *CAs {
-	cas := &CAs{directories: map[string]*reload.Directory[pki.Authority]{}, changed: make(chan event.GenericEvent, 1)}
+	cas := &CAs{directories: map[string]*reload.Directory[rotate.Brought]{}, changed: make(chan event.GenericEvent, 1)}
 	for name, path := range directories {
-		cas.directories[name] = reload.New(reload.Config[pki.Authority]{
-			Directory: path, Files: []string{certificateFile, keyFile}, Clock: c,
-			Parse: func(files map[string][]byte) (pki.Authority, error) {
-				return pki.ParseAuthority(files[certificateFile], files[keyFile])
+		cas.directories[name] = reload.New(reload.Config[rotate.Brought]{
+			Directory: path, Files: []string{certificateFile, keyFile}, Optional: []string{aboveFile, crlFile}, Clock: c,
+			Parse: func(files map[string][]byte) (rotate.Brought, error) {
+				return rotate.ParseBrought(files[certificateFile], files[keyFile], files[aboveFile], files[crlFile])
 			},
 			Observe: func(error) { cas.tell() },
 		})
@@ -70,15 +72,15 @@ var ErrNoDirectory = errors.New("no such directory is mounted")
 
 // CA is the last good pair of a directory. With an error there may be one all the same, where what
 // the directory holds now cannot be used.
-func (c *CAs) CA(name string) (pki.Authority, error) {
+func (c *CAs) CA(name string) (rotate.Brought, error) {
 	directory, is := c.directories[name]
 	if !is {
 		known := slices.Sorted(maps.Keys(c.directories))
-		return pki.Authority{}, fmt.Errorf("%w: the agent has %d (%s); the chart's value agent.caDirectories mounts them", ErrNoDirectory, len(known), strings.Join(known, ", "))
+		return rotate.Brought{}, fmt.Errorf("%w: the agent has %d (%s); the chart's value agent.caDirectories mounts them", ErrNoDirectory, len(known), strings.Join(known, ", "))
 	}
 	err := directory.Status().Err
 	if good := directory.Current(); good != nil {
 		return *good, err
 	}
-	return pki.Authority{}, err
+	return rotate.Brought{}, err
 }

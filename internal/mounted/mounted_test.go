@@ -45,15 +45,15 @@ func TestCAs(t *testing.T) {
 	}
 	first, second := testpki.Root(t, "first", testpki.Around(now)), testpki.Root(t, "second", testpki.Around(now))
 	write(first.PEM(), first.KeyPEM(t))
-	if ca, err := cas.CA("corporate"); err != nil || !ca.Certificate().X509().Equal(first.X509) {
+	if ca, err := cas.CA("corporate"); err != nil || !ca.CA.Certificate().X509().Equal(first.X509) {
 		t.Errorf("the first: %v, %v", ca, err)
 	}
 	write(second.PEM(), first.KeyPEM(t))
-	if ca, err := cas.CA("corporate"); err == nil || !ca.Certificate().X509().Equal(first.X509) {
+	if ca, err := cas.CA("corporate"); err == nil || !ca.CA.Certificate().X509().Equal(first.X509) {
 		t.Errorf("a key of another: %v, %v; expected the last good one, and what is wrong", ca, err)
 	}
 	write(second.PEM(), second.KeyPEM(t))
-	if ca, err := cas.CA("corporate"); err != nil || !ca.Certificate().X509().Equal(second.X509) {
+	if ca, err := cas.CA("corporate"); err != nil || !ca.CA.Certificate().X509().Equal(second.X509) {
 		t.Errorf("the second: %v, %v", ca, err)
 	}
 	if !told() || told() {

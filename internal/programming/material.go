@@ -68,7 +68,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		if e.stored.Unreadable != nil {
 			last = rotate.LeafPlan{Issue: true, Reason: rotate.ReasonUnreadable}
 		}
-		if !last.Issue && e.stored.Pair.Chain().VerifyServer(f.issuer.Bundle, f.hosts, now) == nil {
+		if !last.Issue && e.stored.Pair.Chain().VerifyServer(f.issuer.Published, f.hosts, now) == nil {
 			return material{pair: e.stored.Pair, next: last.Next}, nil
 		}
 	}
@@ -114,7 +114,7 @@ func (f facts) issue(reason rotate.Reason, now time.Time) material {
 	if len(f.hosts) > maxHosts {
 		return failed(fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts))
 	}
-	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Bundle, f.hosts, f.settings, now)
+	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Published, f.hosts, f.settings, now)
 	if err != nil {
 		return failed(fmt.Sprintf("the server certificate cannot be issued: %s", err))
 	}

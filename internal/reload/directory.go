@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,8 @@ type Config[T any] struct {
 	Directory string
 	// Files are the names to read; all of them must be there.
 	Files []string
+	// Optional are names to read too, where they are there.
+	Optional []string
 	// Parse turns one consistent set of files into a value. It must not keep the map.
 	Parse func(files map[string][]byte) (T, error)
 	// Poll is the interval of the poll; zero means DefaultPoll.
@@ -148,12 +151,12 @@ func (d *Directory[T]) Reload() {
 func (d *Directory[T]) reload() (changed bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	files, err := readFiles(d.config.Directory, d.config.Files)
+	files, err := readFiles(d.config.Directory, d.config.Files, d.config.Optional)
 	if err != nil {
 		return d.unreadable(err)
 	}
 	d.absent = ""
-	now := digestOf(files, d.config.Files)
+	now := digestOf(files, slices.Concat(d.config.Files, d.config.Optional))
 	if d.seen == now {
 		return false, nil
 	}

@@ -21,8 +21,8 @@ const dataLink = "..data"
 // readFiles reads the named files of a directory as one set. Where the kubelet's
 // link exists it is resolved once, so that a swap between two reads cannot pair an
 // old certificate with a new key: the files come from one of the two sets, or
-// reading fails because the old set is gone.
-func readFiles(directory string, names []string) (map[string][]byte, error) {
+// reading fails because the old set is gone. Optional files need not be there.
+func readFiles(directory string, names, optional []string) (map[string][]byte, error) {
 	from := directory
 	// Read, not evaluated: what it points to may be gone the moment after, and a set
 	// that is gone must not be taken for a directory without the link.
@@ -43,7 +43,23 @@ func readFiles(directory string, names []string) (map[string][]byte, error) {
 		}
 		files[name] = content
 	}
+	for _, name := range optional {
+		content, err := readFile(filepath.Join(from, name))
+		if errors.Is(err, fs.ErrNotExist) && exists(from) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files[name] = content
+	}
 	return files, nil
+}
+
+// exists reports whether a set of files is still there: one that is gone has no file that is missing.
+func exists(directory string) bool {
+	_, err := os.Stat(directory)
+	return err == nil
 }
 
 func readFile(path string) ([]byte, error) {

@@ -26,7 +26,6 @@ const rootPathLen = 1
 type Authority struct {
 	certificate Certificate
 	key         Key
-	selfSigned  bool
 	// above is what peers get beside a leaf.
 	above []Certificate
 }
@@ -88,9 +87,8 @@ func newAuthority(c Certificate, key Key) (Authority, error) {
 	if !key.matches(c.parsed.PublicKey) {
 		return Authority{}, fmt.Errorf("reading CA: the private key does not belong to certificate %s", c.serial)
 	}
-	p := c.parsed
-	a := Authority{certificate: c, key: key, selfSigned: bytes.Equal(p.RawIssuer, p.RawSubject) && p.CheckSignatureFrom(p) == nil}
-	if !a.selfSigned {
+	a := Authority{certificate: c, key: key}
+	if !c.selfIssued() {
 		a.above = []Certificate{c} // peers have roots, and nothing between
 	}
 	return a, nil
@@ -120,16 +118,13 @@ func (a Authority) sameCA(c Certificate) bool {
 	return bytes.Equal(own.RawSubject, c.parsed.RawSubject) && bytes.Equal(own.RawSubjectPublicKeyInfo, c.parsed.RawSubjectPublicKeyInfo)
 }
 
-// Fit says why the CA cannot be that of an authority from now on, nil if it can: it is a root, it is valid, and may sign CRLs where it has to (RFC 5280 sections 4.1.2.5, 4.2.1.3). What it constrains below
+// Fit says why the CA cannot be that of an authority from now on, nil if it can: it is valid, and may sign CRLs where it has to (RFC 5280 sections 4.1.2.5, 4.2.1.3). What it constrains below
 // itself is found out with each certificate.
 func (a Authority) Fit(revocation bool, now time.Time) error {
 	if a.IsZero() {
 		return errNoAuthority
 	}
-	if !a.selfSigned {
-		return errors.New("the CA is signed by another one, which is not supported by this version of Sallyport: bring a root")
-	}
-	if err := a.certificate.validAt(now); err != nil {
+	if err := a.certificate.ValidAt(now); err != nil {
 		return err
 	}
 	if revocation && !a.MaySignCRLs() {
@@ -161,7 +156,7 @@ func (a Authority) CrossSign(other Certificate, now time.Time) (Certificate, err
 			other.parsed.Subject.CommonName, own.Subject.CommonName)
 	}
 	for _, c := range []Certificate{a.certificate, other} {
-		if err := errors.Join(c.asCA(), c.validAt(now)); err != nil {
+		if err := errors.Join(c.asCA(), c.ValidAt(now)); err != nil {
 			return Certificate{}, fmt.Errorf("cross-signing CA %q: %w", other.parsed.Subject.CommonName, err)
 		}
 	}
@@ -191,7 +186,7 @@ func (a Authority) IsZero() bool { return a.certificate.IsZero() }
 func (a Authority) Above() []Certificate { return a.above }
 
 // SelfSigned reports whether the CA is its own issuer: a root.
-func (a Authority) SelfSigned() bool { return a.selfSigned }
+func (a Authority) SelfSigned() bool { return !a.IsZero() && a.certificate.selfIssued() }
 
 var errNoAuthority = errors.New("there is no CA to sign with")
 
@@ -203,7 +198,7 @@ func (a Authority) issue(names x509.Certificate, public crypto.PublicKey, lifeti
 	if a.IsZero() {
 		return Chain{}, errNoAuthority
 	}
-	if err := a.certificate.validAt(now); err != nil {
+	if err := a.certificate.ValidAt(now); err != nil {
 		return Chain{}, fmt.Errorf("signing with CA %q: %w", a.certificate.parsed.Subject.CommonName, err)
 	}
 	validity, err := validityOf(lifetime, now)

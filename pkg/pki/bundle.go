@@ -61,13 +61,13 @@ func (e BundleEntry) check(now time.Time) error {
 	if err := e.CA.asCA(); err != nil {
 		return err
 	}
-	if err := e.CA.validAt(now); err != nil {
+	if err := e.CA.ValidAt(now); err != nil {
 		return err
 	}
 	if e.CRL.IsZero() {
 		return nil
 	}
-	return e.CRL.freshFor(e.CA, now)
+	return e.CRL.FreshFor(e.CA, now)
 }
 
 // complete says for which CA a gateway misses a CRL, nil if it has all: it wants one
@@ -147,7 +147,7 @@ func PairEntries(cas []Certificate, crls []CRL) ([]BundleEntry, error) {
 	for i, ca := range cas {
 		entries[i].CA = ca
 		for _, crl := range crls {
-			if entries[i].CRL.IsZero() && crl.signedBy(ca) == nil {
+			if entries[i].CRL.IsZero() && crl.SignedBy(ca) == nil {
 				entries[i].CRL = crl
 			}
 		}

@@ -130,9 +130,9 @@ func (c Certificate) Equal(other Certificate) bool {
 	return c.parsed != nil && other.parsed != nil && bytes.Equal(c.parsed.Raw, other.parsed.Raw)
 }
 
-// validAt says why the certificate is not valid at an instant, nil if it is.
+// ValidAt says why the certificate is not valid at an instant, nil if it is.
 // Validity includes both ends (RFC 5280 section 4.1.2.5).
-func (c Certificate) validAt(now time.Time) error {
+func (c Certificate) ValidAt(now time.Time) error {
 	if now.Before(c.NotBefore()) {
 		return fmt.Errorf("certificate %s is not valid before %s", c.serial, stamp(c.NotBefore()))
 	}

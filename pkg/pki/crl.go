@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -76,7 +77,7 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 	if err != nil {
 		return CRL{}, err
 	}
-	if err := crl.freshFor(a.certificate, now); err != nil {
+	if err := crl.FreshFor(a.certificate, now); err != nil {
 		return CRL{}, fmt.Errorf("signing CRL: %w", err)
 	}
 	return crl, nil
@@ -147,6 +148,9 @@ func firstCritical(extensions []pkix.Extension) asn1.ObjectIdentifier {
 // IsZero reports whether there is no CRL.
 func (c CRL) IsZero() bool { return c.parsed == nil }
 
+// Equal reports whether two CRLs are the same; none is the same as none.
+func (c CRL) Equal(other CRL) bool { return bytes.Equal(c.encoded, other.encoded) }
+
 // PEM is the CRL in one PEM block. Callers must not change it.
 func (c CRL) PEM() []byte { return c.encoded }
 
@@ -168,10 +172,13 @@ func (c CRL) Revoked() []Revoked { return slices.Collect(maps.Values(c.revoked))
 // Lists reports whether it lists the certificate of this serial number.
 func (c CRL) Lists(s Serial) bool { _, listed := c.revoked[s]; return listed }
 
-// freshFor says why a gateway would refuse every caller of the CA with this CRL at
+// FreshFor says why a gateway would refuse every caller of the CA with this CRL at
 // now, nil if it would not.
-func (c CRL) freshFor(ca Certificate, now time.Time) error {
-	if err := c.signedBy(ca); err != nil {
+func (c CRL) FreshFor(ca Certificate, now time.Time) error {
+	if c.IsZero() {
+		return errors.New("there is none")
+	}
+	if err := c.SignedBy(ca); err != nil {
 		return err
 	}
 	if now.Before(c.ThisUpdate()) {
@@ -183,8 +190,8 @@ func (c CRL) freshFor(ca Certificate, now time.Time) error {
 	return nil
 }
 
-// signedBy says why the CRL is not the CA's own, nil if it is.
-func (c CRL) signedBy(ca Certificate) error {
+// SignedBy says why the CRL is not the CA's own, nil if it is.
+func (c CRL) SignedBy(ca Certificate) error {
 	if !bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) {
 		return fmt.Errorf("CRL %s is of %q, expected %q", c.Number(), c.parsed.Issuer, ca.parsed.Subject)
 	}

@@ -19,7 +19,7 @@ type AuthoritySettings struct {
 	// Brings is whether somebody else makes the keys. Brought is then the pair he offers now; zero
 	// if there is none that can be used. RootLifetime and RootAlgorithm are its own.
 	Brings  bool
-	Brought pki.Authority
+	Brought Brought
 	// LongestLeaf bounds the life of what a generation signs.
 	LongestLeaf time.Duration
 	// Revocation is whether gateways get CRLs.

@@ -14,7 +14,7 @@ func (l Ledger) Takes(s AuthoritySettings, use Use, now time.Time) error {
 	if err := l.knows(s.Brought, s.Rotation.Compromised); err != nil {
 		return err
 	}
-	if l.Holds(s.Brought) {
+	if l.Holds(s.Brought.CA) && !l.renews(s.Brought) {
 		return nil
 	}
 	return l.try(s, use, now)
@@ -41,12 +41,12 @@ func (l Ledger) try(s AuthoritySettings, use Use, now time.Time) error {
 	}
 	after := Ledger{generations: slices.Clone(l.generations), last: l.last}
 	trusts, _ := after.Bundle(s.Revocation, now) // what is wrong without it is not its fault
-	if i := slices.IndexFunc(after.generations, func(g Generation) bool { return g.keyID() == s.Brought.Certificate().SubjectKeyID() }); i >= 0 {
-		after.generations[i].Authority = s.Brought
+	if i := slices.IndexFunc(after.generations, func(g Generation) bool { return g.keyID() == s.Brought.keyID() }); i >= 0 {
+		after.generations[i].renew(s.Brought)
 	} else if err := after.create(generationID(l.last+1), s, now); err != nil {
 		return err
 	}
-	made := slices.IndexFunc(after.generations, func(g Generation) bool { return g.Authority.Certificate().Equal(s.Brought.Certificate()) })
+	made := slices.IndexFunc(after.generations, func(g Generation) bool { return g.Authority.Certificate().Equal(s.Brought.CA.Certificate()) })
 	g := &after.generations[made]
 	if s.Revocation {
 		if err := g.signCRL(s, now); err != nil {
@@ -64,17 +64,17 @@ func (l Ledger) try(s AuthoritySettings, use Use, now time.Time) error {
 
 // serves says what certificates of a generation its gateways or callers could not use.
 func (g Generation) serves(s AuthoritySettings, use Use, now time.Time) error {
-	bundle, err := Ledger{generations: []Generation{{ID: g.ID, State: Active, Authority: g.Authority, CRL: g.CRL}}}.Bundle(s.Revocation, now)
+	bundle, err := Ledger{generations: []Generation{{ID: g.ID, State: Active, Authority: g.Authority, Above: g.Above, CRL: g.CRL}}}.Bundle(s.Revocation, now)
 	if err != nil {
 		return err
 	}
 	leaf := LeafSettings{Lifetime: max(use.Lifetime, time.Second), Algorithm: pki.ECDSAP256}
 	for some := range slices.Chunk(use.Hosts, hostsTried) {
-		if _, err := MaterializeServer(SignerOf(g.Authority), bundle, some, leaf, now); err != nil {
+		if _, err := MaterializeServer(g.signer(), bundle, some, leaf, now); err != nil {
 			return fmt.Errorf("a certificate for a server that it signs is of no use: %w", err)
 		}
 	}
-	if _, err := MaterializeClient(SignerOf(g.Authority), bundle, ClientNames{CommonName: "trial", Identity: s.ProbeIdentity}, leaf, now); err != nil {
+	if _, err := MaterializeClient(g.signer(), bundle, ClientNames{CommonName: "trial", Identity: s.ProbeIdentity}, leaf, now); err != nil {
 		return fmt.Errorf("a certificate for a caller that it signs is of no use: %w", err)
 	}
 	return nil
@@ -84,7 +84,8 @@ func (g Generation) serves(s AuthoritySettings, use Use, now time.Time) error {
 const hostsTried = 100
 
 // knows says why the key of a CA cannot be that of a generation, nil if it can.
-func (l Ledger) knows(brought pki.Authority, compromised []string) error {
+func (l Ledger) knows(b Brought, compromised []string) error {
+	brought := b.CA
 	certificate := brought.Certificate()
 	id := certificate.SubjectKeyID()
 	own, err := certificate.KeyID()
@@ -93,6 +94,15 @@ func (l Ledger) knows(brought pki.Authority, compromised []string) error {
 	}
 	if slices.Contains(compromised, id) || slices.Contains(compromised, own) {
 		return fmt.Errorf("its key %s is compromised: bring another one", id)
+	}
+	for _, above := range b.Above {
+		key, err := above.KeyID()
+		if err != nil {
+			return err
+		}
+		if slices.Contains(compromised, above.SubjectKeyID()) || slices.Contains(compromised, key) {
+			return fmt.Errorf("CA %q above it %w: bring one below another root", above.X509().Subject.CommonName, ErrCompromised)
+		}
 	}
 	for _, g := range l.generations {
 		known := g.Authority.Certificate()
@@ -113,14 +123,14 @@ func (p *planner) another() bool {
 	if !p.s.Brings || p.s.Brought.IsZero() || p.knows(p.s.Brought, p.s.Rotation.Compromised) != nil {
 		return false
 	}
-	id := p.s.Brought.Certificate().SubjectKeyID()
+	id := p.s.Brought.keyID()
 	return !slices.ContainsFunc(p.generations, func(g Generation) bool { return g.keyID() == id })
 }
 
 // takesBack plans to be rid of the generation that waits, where the key that is brought is the active one
 // again: its owner thought better of it. False if it is not.
 func (p *planner) takesBack(active Generation) bool {
-	if !p.s.Brings || p.s.Brought.IsZero() || p.s.Brought.Certificate().SubjectKeyID() != active.keyID() {
+	if !p.s.Brings || p.s.Brought.IsZero() || p.s.Brought.keyID() != active.keyID() {
 		return false
 	}
 	if prepared, is := p.in(Prepared); is {
@@ -182,32 +192,71 @@ func (p *planner) queuedBrought(active Generation) (due time.Time) {
 	if !active.Before.IsZero() {
 		due = active.Before.NotAfter().Add(time.Second)
 	}
+	next := p.s.Brought.generation()
 	for _, g := range p.old() {
-		due = maxTime(due, g.Authority.Certificate().NotAfter().Add(time.Second))
+		if !g.sameRoot(next) {
+			due = maxTime(due, g.Authority.Certificate().NotAfter().Add(time.Second))
+		}
 	}
 	return due
 }
 
-// renew plans to take the certificate that the owner of a key renewed, if he did: the key is the
-// same, so nothing else changes.
+// renew plans to take what the owner of a key renewed, if he did: its certificate, those above it, and their CRLs. The key
+// is the same, so nothing else changes.
 func (p *planner) renew() {
 	if !p.s.Brings || p.s.Brought.IsZero() || p.knows(p.s.Brought, p.s.Rotation.Compromised) != nil {
 		return
 	}
-	brought := p.s.Brought.Certificate()
 	for _, g := range p.generations {
-		if g.keyID() == brought.SubjectKeyID() && brought.NotAfter().After(g.Authority.Certificate().NotAfter()) {
+		if g.renews(p.s.Brought) {
 			p.step(Renew, g.ID, ReasonRenewed)
 		}
 	}
 }
+
+// renews reports whether what is brought renews a generation: the same key with a certificate that ends later, or below
+// other certificates; or, whatever its key, a newer CRL of a CA above it.
+func (g Generation) renews(b Brought) bool {
+	if g.keyID() == b.keyID() {
+		mine, other := g.Authority.Certificate(), b.CA.Certificate()
+		return other.NotAfter().After(mine.NotAfter()) || other.Equal(mine) && !slices.EqualFunc(g.above(), b.Above, pki.Certificate.Equal) || g.fresher(b)
+	}
+	return g.fresher(b)
+}
+
+func (g Generation) fresher(b Brought) bool {
+	return !slices.EqualFunc(g.Above, newest(g.Above, b.CRLs), func(a, b pki.BundleEntry) bool { return a.CRL.Equal(b.CRL) })
+}
+
+// renews reports whether what is brought renews any generation.
+func (l Ledger) renews(b Brought) bool {
+	return slices.ContainsFunc(l.generations, func(g Generation) bool { return g.renews(b) })
+}
+
+// renew takes what is renewed.
+func (g *Generation) renew(b Brought) {
+	if g.keyID() != b.keyID() {
+		g.Above = newest(g.Above, b.CRLs)
+		return
+	}
+	if !g.Authority.Certificate().NotAfter().After(b.CA.Certificate().NotAfter()) {
+		g.Authority = b.CA
+		g.Above = b.entries(g.Above)
+	}
+	g.Above = newest(g.Above, b.CRLs)
+}
+
+func (b Brought) keyID() string { return b.CA.Certificate().SubjectKeyID() }
+
+// generation is what it would be.
+func (b Brought) generation() Generation { return Generation{Authority: b.CA, Above: b.entries(nil)} }
 
 // Unvouched reports whether callers that know only the generation before cannot verify what the
 // active one signs: nothing vouches for it, and nobody said that all callers know it.
 func (l Ledger) Unvouched(callersUpdated string) bool {
 	active, is := l.Active()
 	return is && active.Cross.IsZero() && callersUpdated != active.keyID() && slices.ContainsFunc(l.generations, func(g Generation) bool {
-		return g.State == Retiring
+		return g.State == Retiring && !g.sameRoot(active)
 	})
 }
 

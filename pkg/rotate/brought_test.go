@@ -32,7 +32,7 @@ func read(t testing.TB, ca testpki.Issued) pki.Authority {
 
 func bringing(a pki.Authority) AuthoritySettings {
 	s := short()
-	s.Brings, s.Brought = true, a
+	s.Brings, s.Brought = true, Brought{CA: a}
 	return s
 }
 
@@ -103,8 +103,8 @@ func TestABroughtCA(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			now := at(row.at)
-			if brought := row.settings.Brought; !brought.IsZero() && now.Before(brought.Certificate().NotBefore()) {
-				row.settings.Brought = pki.Authority{} // as whoever reads it finds
+			if brought := row.settings.Brought; !brought.IsZero() && now.Before(brought.CA.Certificate().NotBefore()) {
+				row.settings.Brought = Brought{} // as whoever reads it finds
 			}
 			plan := PlanAuthority(row.ledger, row.settings, row.evidence, now)
 			if diff := cmp.Diff(row.steps, plan.Steps); diff != "" {
@@ -204,7 +204,7 @@ func TestACompromisedCAThatStaysTakesNobodyWithIt(t *testing.T) {
 	s := bringing(second)
 	s.Revocation = false
 	one := s
-	one.Brought = first
+	one.Brought = Brought{CA: first}
 	ledger := after(t, established(t, one), s, at(10), Step{CreateGeneration, "g2", ReasonBrought}, Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
 	s.Rotation.Compromised = []string{second.Certificate().SubjectKeyID()}
 	plan := PlanAuthority(ledger, s, Evidence{}, at(11))
@@ -320,7 +320,7 @@ func TestCRLsOfACAThatMaySignNone(t *testing.T) {
 	if ledger.Revokes(true) || ledger.Revokes(false) {
 		t.Error("gateways get CRLs, and one of the CAs may sign none")
 	}
-	s.Brought = second
+	s.Brought = Brought{CA: second}
 	s.Revocation = ledger.Revokes(true)
 	ledger = after(t, ledger, s, at(1), Step{CreateGeneration, "g2", ReasonBrought}, Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
 	if _, err := ledger.Bundle(ledger.Revokes(true), at(2)); err != nil {
@@ -331,4 +331,151 @@ func TestCRLsOfACAThatMaySignNone(t *testing.T) {
 	if !ledger.Revokes(true) {
 		t.Error("gateways get no CRLs, and all CAs may sign them")
 	}
+}
+
+// below is a CA below a root, which signs a CRL for a span of days.
+type below struct {
+	root, ca testpki.Issued
+}
+
+func (b below) brought(t testing.TB, from, to float64, further ...below) Brought {
+	t.Helper()
+	crls := b.root.CRL(t, int64(from*100)+1, testpki.Span{From: at(from), To: at(to)})
+	for _, f := range further {
+		crls = append(crls, f.root.CRL(t, int64(from*100)+1, testpki.Span{From: at(from), To: at(to)})...)
+	}
+	found, err := ParseBrought(b.ca.PEM(), b.ca.KeyPEM(t), b.root.PEM(), crls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// decade is the validity of a corporate root.
+func decade() testpki.Span { return testpki.Span{From: at(-10), To: at(3650)} }
+
+// A CA below a root is trusted with its root and both CRLs, or alone where no CRL is checked.
+func TestACABelowARoot(t *testing.T) {
+	root, other := testpki.Root(t, "root", decade()), testpki.Root(t, "other", decade())
+	span := testpki.Span{From: at(0), To: at(120)}
+	first, second, apart := below{root, root.CA(t, "first", span, noFurther)}, below{root, root.CA(t, "second", span)}, below{other, other.CA(t, "apart", span)}
+	s := short()
+	s.Brings, s.Brought = true, first.brought(t, 0, 40)
+	ledger := established(t, s)
+	ledger = stored(t, ledger)
+	cas := func(bundle pki.Bundle, err error) (names []string) {
+		t.Helper()
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, e := range bundle.Entries() {
+			names = append(names, e.CA.X509().Subject.CommonName)
+		}
+		return names
+	}
+	hold := func(what string, found []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(found, want) {
+			t.Errorf("%s: %q, expected %q", what, found, want)
+		}
+	}
+	hold("with CRLs gateways trust", cas(ledger.Bundle(true, at(1))), "first", "root")
+	hold("without, they trust", cas(ledger.Bundle(false, at(1))), "first")
+	hold("callers are told to trust", cas(ledger.Published(false, at(1))), "first", "root")
+
+	// The root's CRL is renewed by its owner.
+	later := s
+	later.Brought = first.brought(t, 20, 60)
+	ledger = stored(t, after(t, ledger, later, at(21), Step{Renew, "g1", ReasonRenewed}))
+	hold("with the next CRL of the root they trust", cas(ledger.Bundle(true, at(50))), "first", "root")
+	if found := cas(ledger.Bundle(true, at(61))); len(found) != 1 || !strings.Contains(found[0], "a CA above it has no fresh CRL") {
+		t.Errorf("once it has ended they trust %q", found)
+	}
+	if standing, is := ledger.StandingAbove(true, at(50)); !is || !standing.NotAfter.Equal(at(60)) || standing.LeftOut != nil {
+		t.Errorf("it stands as %+v", standing)
+	}
+
+	// The next one is below the same root: everybody who knows the root knows it, though nothing vouches for it.
+	swap := s
+	swap.Brought = second.brought(t, 22, 100)
+	plan := PlanAuthority(ledger, swap, Evidence{}, at(22))
+	ledger = after(t, ledger, swap, at(22), plan.Steps...)
+	ledger = stored(t, after(t, ledger, swap, at(23), Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought}))
+	hold("while one gives way to the next they trust", cas(ledger.Bundle(true, at(70))), "second", "first", "root")
+	if ledger.Unvouched("") {
+		t.Error("callers who know the root are taken not to know the next CA")
+	}
+	signer, _, err := ledger.Signer(at(24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, err := ledger.Published(true, at(24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := MaterializeServer(signer, published, []string{"shop.example"}, LeafSettings{Lifetime: day, Algorithm: pki.ECDSAP256}, at(24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent := leaf.Chain().Above(); len(sent) != 1 || sent[0].X509().Subject.CommonName != "second" {
+		t.Errorf("beside the leaf %d certificates are sent", len(sent))
+	}
+
+	// One below another root waits for callers of this one.
+	elsewhere := s
+	elsewhere.Brought = apart.brought(t, 25, 110, first)
+	if plan := PlanAuthority(ledger, elsewhere, Evidence{}, at(25)); plan.Wait.Queued.IsZero() {
+		t.Errorf("it does not wait: %+v", plan)
+	}
+
+	// The root is stolen: everything below it goes, where there is something else.
+	elsewhere.Rotation.Compromised = []string{published.Entries()[2].CA.SubjectKeyID()}
+	plan = PlanAuthority(ledger, elsewhere, Evidence{}, at(26))
+	ledger = after(t, ledger, elsewhere, at(26), plan.Steps...)
+	hold("when their root is stolen they trust", cas(ledger.Bundle(true, at(27))), "apart", "other")
+	swap.Rotation.Compromised = elsewhere.Rotation.Compromised
+	if err := ledger.Takes(swap, Use{}, at(27)); err == nil || !strings.Contains(err.Error(), `CA "root" above it is compromised`) {
+		t.Errorf("one below a stolen root is taken: %v", err)
+	}
+}
+
+// The one before stands below a root whose CRL its owner lets end: it is left out, and nobody else.
+func TestACABelowARootWhoseCRLEnds(t *testing.T) {
+	root, other := testpki.Root(t, "root", decade()), testpki.Root(t, "other", decade())
+	span := testpki.Span{From: at(0), To: at(120)}
+	first, second := below{root, root.CA(t, "first", span)}, below{other, other.CA(t, "second", span)}
+	s := short()
+	s.Brings, s.Brought = true, first.brought(t, 0, 40)
+	ledger := established(t, s)
+	s.Brought = second.brought(t, 1, 100)
+	ledger = after(t, ledger, s, at(1), PlanAuthority(ledger, s, Evidence{}, at(1)).Steps...)
+	ledger = after(t, ledger, s, at(2), Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	if !ledger.Unvouched("") {
+		t.Error("callers who know one root are taken to know the other")
+	}
+	for when, want := range map[float64]int{39: 4, 41: 2} {
+		bundle, err := ledger.Bundle(true, at(when))
+		if err != nil || len(bundle.Entries()) != want {
+			t.Errorf("on day %v gateways trust %d CAs (%v), expected %d", when, len(bundle.Entries()), err, want)
+		}
+	}
+	s.Brought = second.brought(t, 42, 110, first)
+	ledger = after(t, ledger, s, at(42), PlanAuthority(ledger, s, Evidence{}, at(42)).Steps...)
+	if bundle, err := ledger.Bundle(true, at(43)); err != nil || len(bundle.Entries()) != 4 {
+		t.Errorf("with a CRL of the old root beside that of the new one gateways trust %d CAs (%v)", len(bundle.Entries()), err)
+	}
+}
+
+// stored is a ledger as it is read back.
+func stored(t testing.TB, l Ledger) Ledger {
+	t.Helper()
+	data, err := l.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := DecodeLedger(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
 }

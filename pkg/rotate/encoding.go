@@ -24,12 +24,18 @@ const (
 	crlFile              = ".crl"
 	crossFile            = ".cross.crt"
 	beforeFile           = ".before.crt"
+	aboveFile            = ".above.crt"
+	aboveCRLFile         = ".above.crl"
 	probeCertificateFile = ".probe.crt"
 	probeKeyFile         = ".probe.key"
 )
 
-// formatVersion rises when an older reader would misread the record.
-const formatVersion = 1
+// A version rises when an older reader would misread the record: one that knows plainVersion alone takes no notice
+// of CAs above a generation's own.
+const (
+	plainVersion  = 1
+	formatVersion = 2
+)
 
 // maxIndex bounds the list of generations in bytes; a hundred generations fit.
 const maxIndex = 16 << 10
@@ -69,11 +75,20 @@ func (l Ledger) Encode() (map[string][]byte, error) {
 		return nil, fmt.Errorf("writing ledger: %w", err)
 	}
 	data := map[string][]byte{}
-	list := index{Version: formatVersion, Last: l.last}
+	list := index{Version: plainVersion, Last: l.last}
 	for _, g := range l.generations {
 		list.Generations = append(list.Generations, g.entry())
 		data[g.ID+certificateFile] = g.Authority.Certificate().PEM()
 		data[g.ID+keyFile] = g.Authority.Key().PEM()
+		if len(g.Above) > 0 {
+			list.Version = formatVersion
+		}
+		for _, e := range g.Above {
+			data[g.ID+aboveFile] = append(data[g.ID+aboveFile], e.CA.PEM()...)
+			if !e.CRL.IsZero() {
+				data[g.ID+aboveCRLFile] = append(data[g.ID+aboveCRLFile], e.CRL.PEM()...)
+			}
+		}
 		data[g.ID+probeCertificateFile] = g.Probe.CertificatePEM()
 		data[g.ID+probeKeyFile] = g.Probe.KeyPEM()
 		if !g.CRL.IsZero() {
@@ -107,8 +122,8 @@ func DecodeLedger(data map[string][]byte) (Ledger, error) {
 	if err := decoder.Decode(&list); err != nil {
 		return Ledger{}, fmt.Errorf("reading ledger: %w", err)
 	}
-	if list.Version != formatVersion {
-		return Ledger{}, fmt.Errorf("reading ledger: its format is version %d, expected %d; a newer agent wrote it", list.Version, formatVersion)
+	if list.Version < plainVersion || list.Version > formatVersion {
+		return Ledger{}, fmt.Errorf("reading ledger: its format is version %d, expected %d to %d; a newer agent wrote it", list.Version, plainVersion, formatVersion)
 	}
 	if len(list.Generations) == 0 {
 		return Ledger{}, fmt.Errorf("reading ledger: %s lists no generation", indexKey)
@@ -157,6 +172,9 @@ func decodeGeneration(entry indexEntry, data map[string][]byte) (Generation, err
 		}
 		g.CrossRevoked = append(g.CrossRevoked, CrossRevoked{Serial: serial, At: c.At, NotAfter: c.NotAfter})
 	}
+	if err := g.decodeAbove(data); err != nil {
+		return Generation{}, err
+	}
 	if err := g.decodeCross(data); err != nil {
 		return Generation{}, err
 	}
@@ -171,6 +189,37 @@ func decodeGeneration(entry indexEntry, data map[string][]byte) (Generation, err
 		g.CRL = crls[0]
 	}
 	return g, nil
+}
+
+// decodeAbove reads what is above the generation, where anything is.
+func (g *Generation) decodeAbove(data map[string][]byte) error {
+	stored, has := data[g.ID+aboveFile]
+	if !has {
+		return nil
+	}
+	cas, err := pki.ParseCertificates(stored)
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.ID+aboveFile, err)
+	}
+	if cas, err = pki.PathAbove(g.Authority.Certificate(), cas); err != nil {
+		return fmt.Errorf("%s: %w", g.ID+aboveFile, err)
+	}
+	if g.Authority, err = through(g.Authority, cas); err != nil {
+		return fmt.Errorf("%s: %w", g.ID+aboveFile, err)
+	}
+	for _, ca := range cas {
+		g.Above = append(g.Above, pki.BundleEntry{CA: ca})
+	}
+	crls, has := data[g.ID+aboveCRLFile]
+	if !has {
+		return nil
+	}
+	parsed, err := pki.ParseCRLs(crls)
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.ID+aboveCRLFile, err)
+	}
+	g.Above = newest(g.Above, parsed)
+	return nil
 }
 
 // decodeCross reads what vouches for the generation, where anything does.

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,6 +39,9 @@ type Generation struct {
 	CreatedAt time.Time
 	// Authority is its certificate and key.
 	Authority pki.Authority
+	// Above are the CAs above it up to the root, each with the CRL that its owner signed if revocation is asked for; none
+	// for a root.
+	Above []pki.BundleEntry
 	// Probe is a client certificate that the CRL lists from the first day, so that
 	// a handshake with it shows whether the edge heeds revocation. Its life is the
 	// generation's own.
@@ -121,17 +125,17 @@ func (l Ledger) Next() (Generation, bool) { return l.in(Trusted) }
 // none.
 func (l Ledger) Withdrawn() (Generation, bool) { return l.in(Withdrawn) }
 
-// Revokes reports whether gateways get CRLs where they are asked for: not as long as a generation may sign none,
-// because with one CRL in a bundle each CA needs one.
+// Revokes reports whether gateways get CRLs where they are asked for: not as long as a generation may sign none, or a CA
+// above one has none, because with one CRL in a bundle each CA needs one.
 func (l Ledger) Revokes(asked bool) bool {
 	_, unable := l.signsNone()
 	return asked && !unable
 }
 
-// signsNone is the oldest generation that may sign no CRLs; false if all may.
+// signsNone is the oldest generation without CRLs; false if all have them.
 func (l Ledger) signsNone() (Generation, bool) {
 	for _, g := range l.generations {
-		if !g.Authority.MaySignCRLs() {
+		if !g.Authority.MaySignCRLs() || slices.ContainsFunc(g.Above, func(e pki.BundleEntry) bool { return e.CRL.IsZero() }) {
 			return g, true
 		}
 	}
@@ -139,28 +143,41 @@ func (l Ledger) signsNone() (Generation, bool) {
 }
 
 // Bundle is what gateways trust at now: the active generation first, then the
-// others that are trusted and have not ended, each with its CRL if revocation is asked for.
+// others that are trusted and have not ended, each with its CRL if revocation is asked for, and what is above them. One
+// that stands below a CA without a fresh CRL is left out, unless it is the active one: there is nothing else to trust.
 func (l Ledger) Bundle(revocation bool, now time.Time) (pki.Bundle, error) {
-	var first, others []pki.BundleEntry
-	for _, g := range l.generations {
-		entry := pki.BundleEntry{CA: g.Authority.Certificate()}
-		if revocation {
-			if g.CRL.IsZero() {
-				return pki.Bundle{}, fmt.Errorf("making bundle: generation %s has no CRL", g.ID)
-			}
-			entry.CRL = g.CRL
+	var own, above []pki.BundleEntry
+	for _, g := range l.trusted(now) {
+		entries, err := g.entries(revocation, now)
+		if errors.Is(err, errStale) && g.State != Active {
+			continue
 		}
+		if err != nil {
+			return pki.Bundle{}, fmt.Errorf("making bundle: %w", err)
+		}
+		own, above = append(own, entries[0]), append(above, entries[1:]...)
+	}
+	for _, e := range above {
+		own = with(own, e)
+	}
+	return pki.NewBundle(own, now)
+}
+
+// trusted are the generations that gateways trust at now, the active one first.
+func (l Ledger) trusted(now time.Time) []Generation {
+	var first, others []Generation
+	for _, g := range l.generations {
 		switch g.State {
 		case Active:
-			first = append(first, entry)
+			first = append(first, g)
 		case Trusted, Retiring:
 			if !g.ended(now) {
-				others = append(others, entry)
+				others = append(others, g)
 			}
 		case Prepared, Withdrawn:
 		}
 	}
-	return pki.NewBundle(append(first, others...), now)
+	return append(first, others...)
 }
 
 // Signer is who signs leaves now.
@@ -170,7 +187,7 @@ type Signer struct {
 	// Authority signs, and hands out with each leaf what callers need who know only the
 	// generation before.
 	Authority pki.Authority
-	// Held are the roots of which a caller may hold each alone, the signer's own first.
+	// Held are the roots of which a caller may hold each alone, the one above the signer, or its own, first.
 	Held []pki.Certificate
 	// Good are the generations before whose certificates are still as good.
 	Good []pki.Certificate
@@ -179,9 +196,12 @@ type Signer struct {
 	Unvouched bool
 }
 
-// SignerOf is an authority that is nobody's successor.
-func SignerOf(a pki.Authority) Signer {
-	return Signer{Generation: Generation{Authority: a}, Authority: a, Held: []pki.Certificate{a.Certificate()}}
+// SignerOf is an authority that is nobody's successor, and a root.
+func SignerOf(a pki.Authority) Signer { return Generation{Authority: a}.signer() }
+
+// signer is the generation as one that is nobody's successor.
+func (g Generation) signer() Signer {
+	return Signer{Generation: g, Authority: g.Authority, Held: []pki.Certificate{g.root()}}
 }
 
 // Signer is the active generation as a signer; false if there is none.
@@ -190,8 +210,7 @@ func (l Ledger) Signer(now time.Time) (Signer, bool, error) {
 	if !ok {
 		return Signer{}, false, nil
 	}
-	s := SignerOf(active.Authority)
-	s.Generation = active
+	s := active.signer()
 	if !active.Cross.IsZero() && !now.After(active.Cross.NotAfter()) {
 		var err error
 		if s.Authority, err = active.Authority.Through(active.Cross); err != nil {
@@ -207,11 +226,10 @@ func (l Ledger) Signer(now time.Time) (Signer, bool, error) {
 	return s, true, nil
 }
 
-// heldAlone are the bundles of callers that know one root alone, where it is not the signer's
-// own, which is in every other bundle too.
+// heldAlone are the bundles of callers that know one root alone.
 func (s Signer) heldAlone(now time.Time) ([]pki.Bundle, error) {
 	var bundles []pki.Bundle
-	for _, root := range s.Held[1:] {
+	for _, root := range s.Held {
 		bundle, err := pki.NewBundle([]pki.BundleEntry{{CA: root}}, now)
 		if err != nil {
 			return nil, err

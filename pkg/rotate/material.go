@@ -41,7 +41,7 @@ func (l *Ledger) take(step Step, s AuthoritySettings, now time.Time) error {
 	case Activate:
 		l.activate(i, now)
 	case Renew:
-		l.generations[i].Authority = s.Brought // the same key
+		l.generations[i].renew(s.Brought)
 	case NoteReplaced:
 		l.generations[i].Replaced = now
 	case Withdraw:
@@ -94,8 +94,10 @@ var ErrCRLsTooLarge = errors.New("the CRLs take more than fits")
 func (l Ledger) crlSize() int {
 	size := 0
 	for _, g := range l.generations {
-		if !g.CRL.IsZero() {
-			size += len(g.CRL.PEM())
+		for _, e := range append(slices.Clone(g.Above), pki.BundleEntry{CRL: g.CRL}) {
+			if !e.CRL.IsZero() {
+				size += len(e.CRL.PEM())
+			}
 		}
 	}
 	return size
@@ -113,7 +115,7 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	root, err := s.root(id, now)
+	root, above, err := s.ca(id, now)
 	if err != nil {
 		return err
 	}
@@ -126,11 +128,11 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	made := Generation{ID: id, State: Prepared, Since: now, CreatedAt: now, Authority: root, Probe: probe}
+	made := Generation{ID: id, State: Prepared, Since: now, CreatedAt: now, Authority: root, Above: above, Probe: probe}
 	if len(l.generations) == 0 {
 		made.State = Active
 	}
-	if active, is := l.Active(); is && !active.ended(now) && active.Authority.MayVouch() {
+	if active, is := l.Active(); is && !active.ended(now) && active.Authority.MayVouch() && len(active.Above)+len(above) == 0 {
 		if made.Cross, err = active.Authority.CrossSign(root.Certificate(), now); err != nil {
 			return err
 		}
@@ -140,11 +142,16 @@ func (l *Ledger) create(id string, s AuthoritySettings, now time.Time) error {
 	return nil
 }
 
-// root is the CA of a new generation: one that is made, or the one that is brought.
-func (s AuthoritySettings) root(id string, now time.Time) (pki.Authority, error) {
+// ca is the CA of a new generation, and what is above it: a root that is made, or what is brought.
+func (s AuthoritySettings) ca(id string, now time.Time) (pki.Authority, []pki.BundleEntry, error) {
 	if s.Brings {
-		return s.Brought, nil
+		return s.Brought.CA, s.Brought.entries(nil), nil
 	}
+	root, err := s.root(id, now)
+	return root, nil, err
+}
+
+func (s AuthoritySettings) root(id string, now time.Time) (pki.Authority, error) {
 	key, err := pki.GenerateKey(s.RootAlgorithm)
 	if err != nil {
 		return pki.Authority{}, err

@@ -137,7 +137,7 @@ func TestDecodeLedgerRefusesWhatDoesNotFit(t *testing.T) {
 	}{
 		"no index":                     {func(d map[string][]byte) { delete(d, indexKey) }, `reading ledger: generations.json is missing`},
 		"index cut off":                {func(d map[string][]byte) { d[indexKey] = d[indexKey][:20] }, `reading ledger: unexpected EOF`},
-		"written by a newer agent":     {func(d map[string][]byte) { d[indexKey] = []byte(`{"version":2}`) }, `reading ledger: its format is version 2, expected 1; a newer agent wrote it`},
+		"written by a newer agent":     {func(d map[string][]byte) { d[indexKey] = []byte(`{"version":3}`) }, `reading ledger: its format is version 3, expected 1 to 2; a newer agent wrote it`},
 		"unknown field":                {func(d map[string][]byte) { d[indexKey] = []byte(`{"version":1,"x":1}`) }, `reading ledger: json: unknown field "x"`},
 		"no key":                       {func(d map[string][]byte) { delete(d, "g1.key") }, `reading ledger: generation "g1": the private key is missing`},
 		"key of another CA":            {func(d map[string][]byte) { d["g1.key"] = other["g1.key"] }, `does not belong to certificate`},

@@ -13,7 +13,9 @@ import (
 func (p *planner) throwOut() bool {
 	var thrown []Generation
 	for _, g := range p.generations {
-		if slices.Contains(p.s.Rotation.Compromised, g.keyID()) {
+		if slices.Contains(p.s.Rotation.Compromised, g.keyID()) || slices.ContainsFunc(g.Above, func(e pki.BundleEntry) bool {
+			return slices.Contains(p.s.Rotation.Compromised, e.CA.SubjectKeyID())
+		}) {
 			thrown = append(thrown, g)
 		}
 	}

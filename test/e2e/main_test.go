@@ -26,7 +26,7 @@ import (
 const trustDomain = "example.com"
 
 // clientNamespaces are where the agent may write callers' Secrets.
-var clientNamespaces = []string{"tutorial", "callers", "keystores", "brought"}
+var clientNamespaces = []string{"tutorial", "callers", "keystores", "brought", "below"}
 
 // suite is what all tests share.
 type suite struct {

@@ -200,8 +200,12 @@ func (r *Reconciler) tell(ctx context.Context, authority *v1alpha1.CertificateAu
 		}
 	}
 	kept.others = trust.Others
+	above, any := kept.ledger.StandingAbove(kept.settings.Revocation, now)
+	if any {
+		kept.others = append([]rotate.Standing{above}, kept.others...)
+	}
 	next := kept.plan.Next
-	for _, look := range []time.Time{trust.Next, kept.source.next} {
+	for _, look := range []time.Time{trust.Next, kept.source.next, above.Next} {
 		if next.IsZero() || !look.IsZero() && look.Before(next) {
 			next = look
 		}
@@ -278,7 +282,11 @@ func (r *Reconciler) publish(ctx context.Context, authority *v1alpha1.Certificat
 	if _, ok := ledger.Active(); !ok {
 		return published{problem: errNoActive}, nil
 	}
-	outcome, err := r.Cluster.WriteTrust(ctx, authority, bundle)
+	told, err := ledger.Published(settings.Revocation, now)
+	if err != nil {
+		return published{problem: err}, nil //nolint:nilerr // it is told in the status
+	}
+	outcome, err := r.Cluster.WriteTrust(ctx, authority, told)
 	if err != nil {
 		return published{}, err
 	}

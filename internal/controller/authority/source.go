@@ -16,7 +16,6 @@ import (
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/issuer"
-	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -41,7 +40,7 @@ func (r *Reconciler) source(ctx context.Context, authority *v1alpha1.Certificate
 	pair, err := r.broughtCA(ctx, authority, settings.Revocation, now)
 	switch {
 	case err == nil:
-		settings.Brought, settings.LongestLeaf = pair, issuer.LongestLeaf(authority.Spec, pair.Certificate())
+		settings.Brought, settings.LongestLeaf = pair, issuer.LongestLeaf(authority.Spec, pair.CA.Certificate())
 	case errors.Is(err, cluster.ErrNotOffered):
 		b.problem = &issuer.Problem{Reason: v1alpha1.ReasonNotOffered, Message: err.Error()}
 	case errors.Is(err, cluster.ErrUnfitCA):
@@ -62,22 +61,22 @@ func (r *Reconciler) source(ctx context.Context, authority *v1alpha1.Certificate
 }
 
 // broughtCA reads the CA from where the authority's spec says.
-func (r *Reconciler) broughtCA(ctx context.Context, authority *v1alpha1.CertificateAuthority, revocation bool, now time.Time) (pki.Authority, error) {
+func (r *Reconciler) broughtCA(ctx context.Context, authority *v1alpha1.CertificateAuthority, revocation bool, now time.Time) (rotate.Brought, error) {
 	source := authority.Spec.Source
 	switch {
 	case source.Secret != nil:
 		return r.Cluster.BroughtCA(ctx, authority, revocation, now)
 	case source.Directory == nil:
-		return pki.Authority{}, fmt.Errorf("spec.source names neither a Secret nor a directory: %w", cluster.ErrUnfitCA)
+		return rotate.Brought{}, fmt.Errorf("spec.source names neither a Secret nor a directory: %w", cluster.ErrUnfitCA)
 	case authority.Namespace != r.Cluster.Namespace():
-		return pki.Authority{}, fmt.Errorf("directories are mounted for authorities in namespace %s: %w to one of namespace %s", r.Cluster.Namespace(), cluster.ErrNotOffered, authority.Namespace)
+		return rotate.Brought{}, fmt.Errorf("directories are mounted for authorities in namespace %s: %w to one of namespace %s", r.Cluster.Namespace(), cluster.ErrNotOffered, authority.Namespace)
 	}
 	pair, err := r.Mounted.CA(source.Directory.Name)
 	if err == nil {
 		err = pair.Fit(revocation, now)
 	}
 	if err != nil {
-		return pki.Authority{}, fmt.Errorf("directory %s: %w: %w", source.Directory.Name, cluster.ErrUnfitCA, err)
+		return rotate.Brought{}, fmt.Errorf("directory %s: %w: %w", source.Directory.Name, cluster.ErrUnfitCA, err)
 	}
 	return pair, nil
 }
@@ -88,14 +87,14 @@ func (r *Reconciler) tried(ctx context.Context, authority *v1alpha1.CertificateA
 		return nil, nil //nolint:nilnil // nothing is wrong with what is not there
 	}
 	var use rotate.Use
-	if !ledger.Holds(settings.Brought) {
+	if !ledger.Holds(settings.Brought.CA) {
 		var err error
 		if use, err = r.use(ctx, authority, ledger); err != nil {
 			return nil, err
 		}
 	}
 	if err := ledger.Takes(*settings, use, now); err != nil {
-		settings.Brought = pki.Authority{}
+		settings.Brought = rotate.Brought{}
 		return &issuer.Problem{Reason: v1alpha1.ReasonUnfitCA, Message: fmt.Sprintf("the CA that is brought cannot be used: %s", err)}, nil
 	}
 	return nil, nil //nolint:nilnil // nothing is wrong with it

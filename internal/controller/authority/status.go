@@ -22,6 +22,7 @@ import (
 
 // published is what callers are told to trust.
 type published struct {
+	// bundle is what gateways trust.
 	bundle pki.Bundle
 	// problem is why nothing can be published, foreign that the ConfigMap is
 	// somebody else's.

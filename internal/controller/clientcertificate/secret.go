@@ -57,7 +57,7 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 			return f, err
 		}
 	}
-	data := map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Bundle.CertificatesPEM()}
+	data := map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Published.CertificatesPEM()}
 	withoutKeystore, err := r.addKeystore(ctx, c, pair, seen.stored, data)
 	if err != nil {
 		return f, r.denied(err, c.Namespace)
