@@ -29,8 +29,8 @@ bench: ## Measure everything beside its floor (half an hour; docs/performance.md
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 40m ./test/bench
 
 .PHONY: rotation-proof
-rotation-proof: ## Replace a CA 100 times under traffic, some 40 minutes; ROTATIONS and HANDSHAKES say how often and how much, SUMS names a file for the sum of all runs.
-	go test -count=1 -timeout 24h -v -run NoCallerIsRefused ./test/rotation -rotations $(or $(ROTATIONS),100) -handshakes $(or $(HANDSHAKES),300000) -sums "$(SUMS)"
+rotation-proof: ## Replace a CA 100 times under traffic, an hour; ROTATIONS, HANDSHAKES and CALL_EVERY say how often and how much, SUMS names a file for the sum of all runs.
+	go test -count=1 -timeout 24h -v -run NoCallerIsRefused ./test/rotation -rotations $(or $(ROTATIONS),100) -handshakes $(or $(HANDSHAKES),300000) -call-every $(or $(CALL_EVERY),60ms) -sums "$(abspath $(SUMS))"
 
 .PHONY: generate
 generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, config/prometheus, config/default.

@@ -21,6 +21,7 @@ import (
 
 var (
 	rotations  = flag.Int("rotations", 5, "rotations of the CA that TestNoCallerIsRefused waits for")
+	callEvery  = flag.Duration("call-every", 60*time.Millisecond, "time between two calls of one of the eight callers")
 	handshakes = flag.Int("handshakes", 5000, "calls that TestNoCallerIsRefused makes at least")
 	sums       = flag.String("sums", "", "`file` to which TestNoCallerIsRefused adds what it counted, and which tells the sums of all runs")
 )
@@ -65,9 +66,6 @@ spec:
   http: [{route: [{destination: {host: httpbin.bank.svc.cluster.local, port: {number: 80}}}]}]
 `)
 }
-
-// callEvery is the time between two calls of one caller.
-const callEvery = 60 * time.Millisecond
 
 // run is callers in traffic.
 type run struct {
@@ -119,7 +117,7 @@ func begin(t *testing.T, ns string, l lives, replicas ...int) *run {
 	r.see(ctx)
 	for _, c := range r.callers {
 		r.repeat(ctx, lookEvery, func(ctx context.Context) { _ = c.shelf.look(ctx) }) // what cannot be read now is read later
-		r.repeat(ctx, callEvery, func(ctx context.Context) { r.call(ctx, c) })
+		r.repeat(ctx, *callEvery, func(ctx context.Context) { r.call(ctx, c) })
 	}
 	r.repeat(ctx, lookEvery, r.see)
 	t.Cleanup(r.end)
