@@ -29,6 +29,9 @@ const (
 	// ConditionTrustedCertificatesCurrent is on a CertificateAuthority with trustedCertificates, and on a MutualTLSEndpoint whose
 	// authority has some. True: gateways accept callers of all of them. False: the message names what is left out, and why.
 	ConditionTrustedCertificatesCurrent = "TrustedCertificatesCurrent"
+	// ConditionAuthoritiesTrusted is on a MutualTLSEndpoint whose object names several authorities. True: gateways accept callers
+	// of all of them. False: the message names what is left out, and why.
+	ConditionAuthoritiesTrusted = "AuthoritiesTrusted"
 	// ConditionHostConflict is on a MutualTLSEndpoint. True: an older Gateway holds one of its hosts on the same port of the
 	// same ingress, so that Istio serves that host from the older one.
 	ConditionHostConflict = "HostConflict"
@@ -129,7 +132,7 @@ const (
 	ReasonUnfitCA = "UnfitCA"
 	// ReasonSourceUnreadable says that what the owner of an authority brings could not be read.
 	ReasonSourceUnreadable = "SourceUnreadable"
-	// ReasonTrusted says that gateways trust every one of trustedCertificates.
+	// ReasonTrusted says that gateways trust every one of trustedCertificates, or of the authorities that an object names.
 	ReasonTrusted = "Trusted"
 	// ReasonLeftOut says that gateways do not trust one of trustedCertificates, because it is malformed, has ended, or lacks a
 	// fresh CRL.

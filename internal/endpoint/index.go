@@ -30,7 +30,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 				return nil
 			}
 			var values []string
-			for _, authority := range authorities(o) {
+			for _, authority := range authorities(o)[:min(len(e.Status.Authorities), 1)] { // the one that issues
 				for _, host := range e.Status.Hosts {
 					values = append(values, authority+"|"+host)
 				}

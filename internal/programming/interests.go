@@ -1,6 +1,7 @@
 package programming
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -32,27 +33,29 @@ func Described(kind intent.Kind, object *unstructured.Unstructured) intent.Objec
 type Interests struct {
 	mu          sync.Mutex
 	byAuthority map[types.NamespacedName]map[reconcile.Request]struct{}
-	byRequest   map[reconcile.Request]types.NamespacedName
+	byRequest   map[reconcile.Request][]types.NamespacedName
 }
 
 // NewInterests returns empty Interests.
 func NewInterests() *Interests {
-	return &Interests{byAuthority: map[types.NamespacedName]map[reconcile.Request]struct{}{}, byRequest: map[reconcile.Request]types.NamespacedName{}}
+	return &Interests{byAuthority: map[types.NamespacedName]map[reconcile.Request]struct{}{}, byRequest: map[reconcile.Request][]types.NamespacedName{}}
 }
 
-// Add remembers that an object uses an authority, and no other any more.
-func (i *Interests) Add(authority types.NamespacedName, request reconcile.Request) {
+// Set remembers that an object uses these authorities, and no other any more.
+func (i *Interests) Set(authorities []types.NamespacedName, request reconcile.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.byRequest[request] == authority {
+	if slices.Equal(i.byRequest[request], authorities) {
 		return
 	}
 	i.forget(request)
-	if i.byAuthority[authority] == nil {
-		i.byAuthority[authority] = map[reconcile.Request]struct{}{}
+	for _, authority := range authorities {
+		if i.byAuthority[authority] == nil {
+			i.byAuthority[authority] = map[reconcile.Request]struct{}{}
+		}
+		i.byAuthority[authority][request] = struct{}{}
 	}
-	i.byAuthority[authority][request] = struct{}{}
-	i.byRequest[request] = authority
+	i.byRequest[request] = slices.Clone(authorities)
 }
 
 // Forget drops an object.
@@ -63,15 +66,13 @@ func (i *Interests) Forget(request reconcile.Request) {
 }
 
 func (i *Interests) forget(request reconcile.Request) {
-	authority, ok := i.byRequest[request]
-	if !ok {
-		return
+	for _, authority := range i.byRequest[request] {
+		delete(i.byAuthority[authority], request)
+		if len(i.byAuthority[authority]) == 0 {
+			delete(i.byAuthority, authority)
+		}
 	}
 	delete(i.byRequest, request)
-	delete(i.byAuthority[authority], request)
-	if len(i.byAuthority[authority]) == 0 {
-		delete(i.byAuthority, authority)
-	}
 }
 
 // Of are the objects that use an authority.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
@@ -32,11 +33,14 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		served.RenewalTime = &told
 		o.Status.ServerCertificate = served
 	}
-	if ca := f.issuer.Signer.Authority; !ca.IsZero() {
-		notAfter := metav1.NewTime(ca.Certificate().NotAfter())
-		o.Status.Authorities[0].NotAfter = &notAfter
+	for i, a := range append([]accepted{{ref: f.ref, Issuer: f.issuer}}, f.further...) {
+		told := &o.Status.Authorities[i]
+		if ca := a.Signer.Authority; !ca.IsZero() {
+			notAfter := metav1.NewTime(ca.Certificate().NotAfter())
+			told.NotAfter = &notAfter
+		}
+		told.AcceptedGeneration = acceptedGeneration(f.last, *told, p.acceptedOf(t.Endpoint, a.ref))
 	}
-	o.Status.Authorities[0].AcceptedGeneration = acceptedGeneration(f.last, o.Status.Authorities[0], proven)
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	if f.refused != nil && f.refused.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, f.refused.Reason, f.refused.Message)
@@ -57,9 +61,17 @@ func first(a, b time.Time) time.Time {
 	return a
 }
 
+// acceptedOf is the newest generation of an authority of which handshakes showed that a certificate is accepted.
+func (p *Programmer) acceptedOf(endpoint, authority types.NamespacedName) string {
+	if p.Prover == nil {
+		return ""
+	}
+	view, _ := p.Prover.Of(endpoint, authority)
+	return view.Accepted
+}
+
 // acceptedGeneration is the newest generation of which a replica ever accepted a certificate.
-func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.EndpointAuthority, proven proof) string {
-	newest := proven.accepted
+func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.EndpointAuthority, newest string) string {
 	for _, a := range last.Status.Authorities {
 		if a.Namespace == authority.Namespace && a.Name == authority.Name && rotate.Earlier(newest, a.AcceptedGeneration) {
 			newest = a.AcceptedGeneration
@@ -95,10 +107,16 @@ func modeOf(t Target) v1alpha1.EndpointMode {
 func statusOf(t Target, f facts) v1alpha1.MutualTLSEndpointStatus {
 	gateway := ingress.GatewayFrom(t.Gateway)
 	status := v1alpha1.MutualTLSEndpointStatus{
-		Mode:        modeOf(t),
-		Gateway:     &v1alpha1.NamespacedReference{Namespace: gateway.Namespace, Name: gateway.Name},
-		Hosts:       f.hosts[:min(len(f.hosts), maxHosts)],
-		Authorities: []v1alpha1.EndpointAuthority{{Namespace: t.Intent.Authority().Namespace, Name: t.Intent.Authority().Name}},
+		Mode:    modeOf(t),
+		Gateway: &v1alpha1.NamespacedReference{Namespace: gateway.Namespace, Name: gateway.Name},
+		Hosts:   f.hosts[:min(len(f.hosts), maxHosts)],
+	}
+	named := t.Intent.Authorities()
+	if f.ref.Name != "" { // the one that issues first
+		named = append([]types.NamespacedName{f.ref}, slices.DeleteFunc(slices.Clone(named), func(n types.NamespacedName) bool { return n == f.ref })...)
+	}
+	for _, n := range named {
+		status.Authorities = append(status.Authorities, v1alpha1.EndpointAuthority{Namespace: n.Namespace, Name: n.Name})
 	}
 	for _, e := range f.edges {
 		status.Secrets = append(status.Secrets, v1alpha1.EndpointSecrets{Namespace: e.secrets.Server.Namespace, Server: e.secrets.Server.Name, CA: e.secrets.CA.Name})
@@ -151,6 +169,12 @@ func conditions(accepted, programmed metav1.Condition, proven proof, f facts) []
 		ready = condition.False(v1alpha1.ConditionReady, proven.condition.Reason, proven.condition.Message)
 	}
 	if others, any := f.trust.condition(); any {
+		all = append(all, others)
+		if others.Status != metav1.ConditionTrue {
+			ready = condition.False(v1alpha1.ConditionReady, others.Reason, others.Message)
+		}
+	}
+	if others, any := f.authoritiesTrusted(); any {
 		all = append(all, others)
 		if others.Status != metav1.ConditionTrue {
 			ready = condition.False(v1alpha1.ConditionReady, others.Reason, others.Message)

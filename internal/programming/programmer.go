@@ -124,6 +124,9 @@ type facts struct {
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
 	trust      trust
+	// ref names the issuer, further are the other authorities whose callers are accepted.
+	ref     types.NamespacedName
+	further []accepted
 	// refused is why nothing is issued for the Gateway, though gateways are kept to what they may trust; nil if it is.
 	refused *issuer.Problem
 	// provided is whether the server certificate is somebody else's.
@@ -166,7 +169,10 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	if err := p.gatherSecrets(ctx, t, gateway, &f); err != nil {
 		return f, err
 	}
-	if err := p.gatherIssuer(ctx, t, gateway, &f, now); err != nil || f.waiting {
+	if err := p.gatherAuthorities(ctx, t, gateway, &f, now); err != nil || f.waiting {
+		return f, err
+	}
+	if err := p.gatherTrust(ctx, t, &f, now); err != nil || f.waiting {
 		return f, err
 	}
 	if f.provided = t.Intent.Provided(); f.provided {
@@ -179,7 +185,7 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {
 	var err error
 	if f.settings, err = leafSettings(t.Intent, f.issuer, gateway.Ref()); err == nil {
-		err = p.nameHeld(ctx, t, f.hosts)
+		err = p.nameHeld(ctx, t, f)
 	}
 	if errors.As(err, &f.refused) && !f.storedPair().IsZero() {
 		return nil
@@ -188,36 +194,13 @@ func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingre
 }
 
 // nameHeld says that another namespace holds one of the hosts, nil if none does.
-func (p *Programmer) nameHeld(ctx context.Context, t Target, hosts []string) error {
-	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), t.Intent.Authority(), t.Endpoint, hosts)
+func (p *Programmer) nameHeld(ctx context.Context, t Target, f *facts) error {
+	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), f.ref, t.Endpoint, f.hosts)
 	if err == nil && host != "" {
 		err = &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
-			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, t.Intent.Authority())}
+			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, f.ref)}
 	}
 	return err
-}
-
-// gatherIssuer finds the authority, and what gateways trust of it. It waits where the authority was just made.
-func (p *Programmer) gatherIssuer(ctx context.Context, t Target, gateway ingress.Gateway, f *facts, now time.Time) error {
-	var err error
-	f.issuer, err = issuer.Lookup(ctx, p.Cluster, t.Intent.Authority(), gateway.Namespace, issuer.ForGateways, now)
-	var problem *issuer.Problem
-	if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonAuthorityNotFound && t.Intent.AuthorityImplied() {
-		f.waiting = true
-		return p.makeAuthority(ctx, t.Intent.Authority())
-	}
-	if problem != nil && !problem.Lasting && f.issuer.Object != nil && now.Sub(f.issuer.Object.CreationTimestamp.Time) < newAuthority {
-		f.waiting = true // its key is being made: telling so would cost two writes and last for milliseconds
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if issuer.OnlyVerifies(f.issuer.Object.Spec) && !t.Intent.Provided() {
-		return &issuer.Problem{Reason: v1alpha1.ReasonInvalid, Lasting: true, Message: fmt.Sprintf(
-			"CertificateAuthority %s only verifies callers and issues no server certificate: annotate %s: provided, with the Secret of one, or name another authority", t.Intent.Authority(), intent.KeyServerCertificate)}
-	}
-	return p.gatherTrust(ctx, t, f, now)
 }
 
 func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {

@@ -23,8 +23,6 @@ import (
 type proof struct {
 	condition metav1.Condition
 	replicas  *v1alpha1.ReplicaCounts
-	// accepted is the newest generation of which a certificate was accepted; empty if none was.
-	accepted string
 	// required is whether the endpoint is not ready without it.
 	required bool
 }
@@ -63,16 +61,24 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 	if f.provided {
 		held = nil // who trusts what somebody else signed is not known here
 	}
-	found := p.Prover.Prove(proving.Subject{
-		Endpoint: t.Endpoint, Gateway: gateway.Ref(), Servers: f.servers,
+	wanted := proving.Subject{
+		Endpoint: t.Endpoint, Authority: f.ref, Gateway: gateway.Ref(), Servers: f.servers,
 		Optional:   t.Intent.Mode() == intent.ModeOptional,
 		AllowList:  len(t.Intent.AllowedClients()) > 0,
 		Revocation: issuer.Revokes(f.issuer.Object.Spec, f.issuer.Ledger),
 		Issuer:     f.issuer.Signer.Generation, Next: f.issuer.Next, Withdrawn: f.issuer.Withdrawn, Held: held,
 		Leaf: m.pair.Leaf(), Changed: f.changed, Seen: seen(t, f),
 		Known: before(t, f) != nil && !f.changed,
-	}, now)
-	return told(found, t, f)
+	}
+	var further []proving.Subject
+	for _, a := range f.further {
+		if a.problem == nil && !issuer.OnlyVerifies(a.Object.Spec) {
+			also := wanted
+			also.Authority, also.Issuer, also.Next, also.Withdrawn, also.Held = a.ref, a.Signer.Generation, a.Next, a.Withdrawn, nil
+			further = append(further, also)
+		}
+	}
+	return told(p.Prover.Prove(wanted, now, further...), t, f)
 }
 
 // seen are the versions of all that a gateway reads.
@@ -100,12 +106,11 @@ func before(t Target, f facts) *metav1.Condition {
 // it is: an agent that begins has to try everything once.
 func told(found proving.Proof, t Target, f facts) proof {
 	if last := before(t, f); last != nil && found.State == proving.Underway {
-		return proof{condition: *last, replicas: f.last.Status.Replicas, accepted: found.Accepted, required: true}
+		return proof{condition: *last, replicas: f.last.Status.Replicas, required: true}
 	}
 	total := found.Proven + found.Failed + found.Unknown
 	p := proof{
 		replicas: &v1alpha1.ReplicaCounts{Total: int32(total), Proven: int32(found.Proven), Failed: int32(found.Failed), Unknown: int32(found.Unknown)}, //nolint:gosec // pods are fewer
-		accepted: found.Accepted,
 		required: found.State != proving.NoReplicas,
 	}
 	const kind = v1alpha1.ConditionProven

@@ -23,6 +23,8 @@ import (
 // trust is what a Gateway trusts.
 type trust struct {
 	issuer.Trust
+	// foreign is whether any of its authorities names CAs of others.
+	foreign bool
 	// namedBy is what tells callers apart by name, so that the CAs of others are left out: each of
 	// them can mint any name. Empty if nothing does.
 	namedBy string
@@ -36,31 +38,57 @@ const headersEvery = time.Minute
 // headersPatience is how long a Gateway waits until it is known whether a workload is told who called.
 const headersPatience = time.Minute
 
-// gatherTrust finds out what a Gateway is to trust. It waits where it is not known yet whether a workload is told
-// who called: the CAs of others are not let in before, nor thrown out.
+// gatherTrust finds out what a Gateway is to trust: all that its authorities do, the one that issues first. It waits where it
+// is not known yet whether a workload is told who called: the CAs of others are not let in before, nor thrown out.
 func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now time.Time) error {
-	i := f.issuer
-	var err error
-	if f.trust.Trust, err = issuer.TrustOf(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, now); err != nil || len(f.trust.Others) == 0 {
-		return err
+	authorities := append([]accepted{{ref: f.ref, Issuer: f.issuer}}, f.further...)
+	f.trust.foreign = slices.ContainsFunc(authorities, func(a accepted) bool { return a.problem == nil && len(a.Object.Spec.TrustedCertificates) > 0 })
+	if f.trust.foreign {
+		if err := p.gatherNames(ctx, t, f, now); err != nil || f.waiting {
+			return err
+		}
 	}
-	if len(t.Intent.AllowedClients()) > 0 || mutate.NamesCallers(t.Gateway) {
-		f.trust.namedBy = intent.KeyAllowedClients
-	} else if err := p.gatherHeaders(ctx, t, f, now); err != nil || f.waiting {
-		return err
+	for n := range authorities {
+		a := &authorities[n]
+		if a.problem != nil {
+			continue
+		}
+		found, err := p.trustOf(ctx, f, a.Issuer, now)
+		if err != nil {
+			return err
+		}
+		f.trust.Others, f.trust.Next = append(f.trust.Others, found.Others...), first(f.trust.Next, found.Next)
+		if f.trust.Bundle.IsZero() {
+			f.trust.Bundle = found.Bundle
+			continue
+		}
+		f.trust.Bundle, a.problem = a.beside(f.trust.Bundle, found.Bundle, now)
 	}
-	if f.trust.namedBy != "" {
-		f.trust.Bundle = i.Bundle
-	}
+	f.further = authorities[1:]
 	if !f.trust.Bundle.IsZero() {
 		return nil
 	}
-	return p.trustNobody(t, f, now)
+	return p.trustNobody(f, now)
 }
 
-// gatherHeaders finds out whether a workload behind the Gateway is told who called. Where that cannot be found out for
+// trustOf is what gateways trust for one authority.
+func (p *Programmer) trustOf(ctx context.Context, f *facts, i issuer.Issuer, now time.Time) (issuer.Trust, error) {
+	switch {
+	case f.trust.namedBy != "":
+		return issuer.Trust{Bundle: i.Bundle}, nil
+	case f.trust.unknown:
+		return issuer.TrustSome(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, f.stored, now)
+	}
+	return issuer.TrustOf(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, now)
+}
+
+// gatherNames finds out whether anything tells callers apart by name. Where that cannot be found out for
 // a while, CAs of others stay that gateways trust already, and the rest goes on.
-func (p *Programmer) gatherHeaders(ctx context.Context, t Target, f *facts, now time.Time) error {
+func (p *Programmer) gatherNames(ctx context.Context, t Target, f *facts, now time.Time) error {
+	if len(t.Intent.AllowedClients()) > 0 || mutate.NamesCallers(t.Gateway) {
+		f.trust.namedBy = intent.KeyAllowedClients
+		return nil
+	}
 	gateway := ingress.GatewayFrom(t.Gateway)
 	told, known, err := p.Headers.Tell(ctx, gateway.Ref())
 	if err != nil {
@@ -72,16 +100,13 @@ func (p *Programmer) gatherHeaders(ctx context.Context, t Target, f *facts, now 
 	}
 	if told || len(t.Intent.ClientHeaders()) > 0 {
 		f.trust.namedBy = intent.KeyClientHeaders
-		f.trust.Next = first(f.trust.Next, now.Add(headersEvery))
+		f.trust.Next = now.Add(headersEvery)
 		return nil
 	}
-	if known {
-		return nil
+	if !known {
+		f.trust.unknown, f.trust.Next = true, now.Add(headersPatience)
 	}
-	i := f.issuer
-	f.trust.Trust, err = issuer.TrustSome(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, f.stored, now)
-	f.trust.unknown, f.trust.Next = true, first(f.trust.Next, now.Add(headersPatience))
-	return err
+	return nil
 }
 
 // stored reports whether gateways trust all CAs of an entry by what is stored.
@@ -116,13 +141,13 @@ func (p *patience) waits(known bool, now time.Time) bool {
 
 // trustNobody decides about a Gateway that has nobody to trust. Where the CAs that it has must not be trusted it
 // refuses everybody. Where they cannot be read or have ended it goes on with what it has.
-func (p *Programmer) trustNobody(t Target, f *facts, now time.Time) error {
+func (p *Programmer) trustNobody(f *facts, now time.Time) error {
 	compromised := slices.ContainsFunc(f.trust.Others, func(s rotate.Standing) bool { return errors.Is(s.LeftOut, rotate.ErrCompromised) })
 	problem := &issuer.Problem{Reason: v1alpha1.ReasonLeftOut, Message: fmt.Sprintf(
-		"CertificateAuthority %s has no CA that gateways can trust now: see its status.trustedCertificates", t.Intent.Authority())}
+		"CertificateAuthority %s has no CA that gateways can trust now: see its status.trustedCertificates", f.ref)}
 	if f.trust.namedBy != "" {
 		problem = &issuer.Problem{Reason: v1alpha1.ReasonForeignAuthorityNotAllowed, Lasting: true, Message: fmt.Sprintf(
-			"CertificateAuthority %s trusts CAs of others only, and %s goes by names, which a foreign CA can mint: every caller is refused; take it off, or name another authority", t.Intent.Authority(), f.trust.namedBy)}
+			"CertificateAuthority %s trusts CAs of others only, and %s goes by names, which a foreign CA can mint: every caller is refused; take it off, or name another authority", f.ref, f.trust.namedBy)}
 	} else if !compromised {
 		return problem
 	}
@@ -152,7 +177,7 @@ func (n *nobody) bundle(now time.Time) (pki.Bundle, error) {
 // condition tells how the CAs of others stand; false if there are none.
 func (t trust) condition() (metav1.Condition, bool) {
 	const kind = v1alpha1.ConditionTrustedCertificatesCurrent
-	if len(t.Others) == 0 {
+	if !t.foreign {
 		return metav1.Condition{}, false
 	}
 	if t.unknown {

@@ -40,9 +40,6 @@ type Proof struct {
 	Worst probe.Expectation
 	// Message names what was not met, for people: the first maxNamed findings.
 	Message string
-	// Accepted is the id of the newest generation of which a certificate was accepted; empty if
-	// none was.
-	Accepted string
 }
 
 // maxNamed bounds the findings in a message.
@@ -65,9 +62,30 @@ func (p *Prover) Snapshot() []Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var results []Result
-	for _, s := range p.subjects {
+	for _, subjects := range p.subjects {
+		results = append(results, resultsOf(subjects)...)
+	}
+	return results
+}
+
+// resultsOf are one for each replica, whoever it was tried with.
+func resultsOf(subjects []*subject) []Result {
+	var results []Result
+	at := map[string]int{}
+	for _, s := range subjects {
 		for _, r := range s.replicas() {
-			results = append(results, r.Result)
+			i, known := at[r.Replica]
+			if !known {
+				at[r.Replica] = len(results)
+				results = append(results, r.Result)
+				continue
+			}
+			results[i].Tried, results[i].Reachable = results[i].Tried || r.Tried, results[i].Reachable || r.Reachable
+			for e, f := range r.Findings {
+				if worst, has := results[i].Findings[e]; !has || rankOf(e, f) > rankOf(e, worst) {
+					results[i].Findings[e] = f
+				}
+			}
 		}
 	}
 	return results
@@ -151,24 +169,29 @@ func (r rank) state() State {
 	return Refuted
 }
 
-// proof sums all replicas up.
-func (s *subject) proof() Proof {
+// proofOf sums all replicas up, whoever they were tried with.
+func proofOf(subjects []*subject) Proof {
 	var proof Proof
 	var named []string
-	worst := rankMet
-	expectations := s.wanted.expectations()
-	for _, r := range s.replicas() {
-		bad := rankMet
-		for _, e := range expectations {
-			finding := r.Findings[e]
-			found := rankOf(e, finding)
-			if found >= rankUnknown {
-				named = append(named, fmt.Sprintf("%s of replica %s for host %s: %s", e, r.Replica, r.hosts[e], finding.Message))
+	worst, replicas := rankMet, map[string]rank{}
+	for _, s := range subjects {
+		expectations := s.wanted.expectations()
+		for _, r := range s.replicas() {
+			bad := replicas[r.Replica]
+			for _, e := range expectations {
+				finding := r.Findings[e]
+				found := rankOf(e, finding)
+				if found >= rankUnknown {
+					named = append(named, fmt.Sprintf("%s of replica %s for host %s%s: %s", e, r.Replica, r.hosts[e], s.with(), finding.Message))
+				}
+				if bad = max(bad, found); found > worst {
+					worst, proof.Worst = found, e
+				}
 			}
-			if bad = max(bad, found); found > worst {
-				worst, proof.Worst = found, e
-			}
+			replicas[r.Replica] = bad
 		}
+	}
+	for _, bad := range replicas {
 		switch {
 		case bad >= rankFailed:
 			proof.Failed++
@@ -179,11 +202,19 @@ func (s *subject) proof() Proof {
 		}
 	}
 	proof.State = worst.state()
-	if proof.Proven+proof.Failed+proof.Unknown == 0 {
+	if len(replicas) == 0 {
 		proof.State = NoReplicas
 	}
-	proof.Message, proof.Accepted = s.message(named), s.accepted()
+	proof.Message = subjects[0].message(named)
 	return proof
+}
+
+// with says whose callers it is tried with, where that is not the authority that issues.
+func (s *subject) with() string {
+	if !s.wanted.Further {
+		return ""
+	}
+	return " with callers of " + s.wanted.Authority.String()
 }
 
 // accepted is the id of the newest generation of which a replica accepted a certificate.

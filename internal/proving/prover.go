@@ -3,6 +3,7 @@ package proving
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,8 +47,9 @@ type Prover struct {
 	seed       maphash.Seed
 	wake       chan struct{}
 
-	mu       sync.Mutex
-	subjects map[types.NamespacedName]*subject
+	mu sync.Mutex
+	// subjects of each endpoint, that of the authority that issues first.
+	subjects map[types.NamespacedName][]*subject
 	queue    queue
 	// targets is how many there are.
 	targets int
@@ -63,23 +65,45 @@ type subject struct {
 func New(c Config) *Prover {
 	return &Prover{
 		config: c, identities: newIdentities(c.TrustDomain), seed: maphash.MakeSeed(),
-		wake: make(chan struct{}, 1), subjects: map[types.NamespacedName]*subject{},
+		wake: make(chan struct{}, 1), subjects: map[types.NamespacedName][]*subject{},
 	}
 }
 
-// Prove says what is to be tried from now on, and what is known by now.
-func (p *Prover) Prove(wanted Subject, now time.Time) Proof {
+// Prove says what is to be tried from now on with callers of the authority that issues, and of further ones of the same
+// endpoint, and what is known by now.
+func (p *Prover) Prove(wanted Subject, now time.Time, further ...Subject) Proof {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.prove(wanted, now)
+	return p.prove(append([]Subject{wanted}, further...), now)
 }
 
-func (p *Prover) prove(wanted Subject, now time.Time) Proof {
-	s := p.subjects[wanted.Endpoint]
-	if s == nil {
-		s = &subject{wanted: wanted, targets: map[place]*target{}}
-		p.subjects[wanted.Endpoint] = s
+func (p *Prover) prove(wanted []Subject, now time.Time) Proof {
+	endpoint := wanted[0].Endpoint
+	before, subjects := p.subjects[endpoint], make([]*subject, len(wanted))
+	for i := range wanted {
+		wanted[i].Further = i > 0
+		w := wanted[i]
+		at := slices.IndexFunc(before, func(s *subject) bool { return s.wanted.Authority == w.Authority })
+		if at >= 0 {
+			subjects[i] = before[at]
+		} else {
+			subjects[i] = &subject{wanted: w, targets: map[place]*target{}}
+		}
 	}
+	for _, s := range before {
+		if !slices.Contains(subjects, s) {
+			p.drop(s)
+		}
+	}
+	p.subjects[endpoint] = subjects
+	for i, w := range wanted {
+		p.want(subjects[i], w, now)
+	}
+	return proofOf(subjects)
+}
+
+// want has a Subject tried in place of the one before.
+func (p *Prover) want(s *subject, wanted Subject, now time.Time) {
 	p.targets -= len(s.targets)
 	sooner := s.update(wanted, now, p.every(), p.seed)
 	p.targets += len(s.targets)
@@ -89,7 +113,14 @@ func (p *Prover) prove(wanted Subject, now time.Time) Proof {
 	if len(sooner) > 0 {
 		p.stir()
 	}
-	return s.proof()
+}
+
+// drop has a Subject tried no more.
+func (p *Prover) drop(s *subject) {
+	for _, t := range s.targets {
+		t.gone = true
+	}
+	p.targets -= len(s.targets)
 }
 
 // Last is what is known by now of an endpoint of which the same is expected as before;
@@ -97,12 +128,15 @@ func (p *Prover) prove(wanted Subject, now time.Time) Proof {
 func (p *Prover) Last(endpoint types.NamespacedName, servers []Server, seen string, now time.Time) (Proof, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.subjects[endpoint]
-	if s == nil {
+	subjects := p.subjects[endpoint]
+	if len(subjects) == 0 {
 		return Proof{}, false
 	}
-	same := s.wanted
-	same.Servers, same.Seen, same.Changed = servers, seen, false
+	same := make([]Subject, len(subjects))
+	for i, s := range subjects {
+		same[i] = s.wanted
+		same[i].Servers, same[i].Seen, same[i].Changed = servers, seen, false
+	}
 	return p.prove(same, now), true
 }
 
@@ -110,14 +144,9 @@ func (p *Prover) Last(endpoint types.NamespacedName, servers []Server, seen stri
 func (p *Prover) Forget(endpoint types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.subjects[endpoint]
-	if s == nil {
-		return
+	for _, s := range p.subjects[endpoint] {
+		p.drop(s)
 	}
-	for _, t := range s.targets {
-		t.gone = true
-	}
-	p.targets -= len(s.targets)
 	delete(p.subjects, endpoint)
 }
 
@@ -146,7 +175,7 @@ func (s *subject) update(wanted Subject, now time.Time, period time.Duration, se
 		t := s.targets[spot.place]
 		switch {
 		case t == nil:
-			t = &target{endpoint: wanted.Endpoint, since: now, next: first(spot.place), known: map[probe.Expectation]known{}}
+			t = &target{subject: s, since: now, next: first(spot.place), known: map[probe.Expectation]known{}}
 			sooner = append(sooner, t)
 		case changed:
 			t.changed, t.next, t.early, t.stale, t.steady = now, now.Add(firstLook), 0, t.running, false
@@ -231,7 +260,7 @@ func (p *Prover) due(now time.Time) (*job, time.Duration) {
 		return nil, next.Sub(now)
 	}
 	t.running, t.stale = true, false
-	wanted := p.subjects[t.endpoint].wanted
+	wanted := t.subject.wanted
 	return &job{target: t, spot: t.spot, wanted: wanted, expectations: t.round(wanted.expectations(), p.crowded())}, 0
 }
 

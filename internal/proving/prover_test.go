@@ -163,7 +163,7 @@ var local = Addresses{Local: true}
 func eventuallyProof(t *testing.T, p *Prover, endpoint types.NamespacedName, want Proof) {
 	t.Helper()
 	testenv.Eventually(t, 20*time.Second, fmt.Sprintf("%s is %s", endpoint, want.State), func(context.Context) error {
-		if got := proofOf(p, endpoint); got != want {
+		if got := knownOf(p, endpoint); got != want {
 			return fmt.Errorf("proof %s", cmp.Diff(want, got))
 		}
 		return nil
@@ -185,13 +185,16 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 	if proof := prover.Prove(subject, now); proof.State != Underway || proof.Unknown != 2 {
 		t.Errorf("at first %+v", proof)
 	}
-	eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
+	eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+	if view, tried := prover.Of(subject.Endpoint, subject.Authority); !tried || view.Accepted != "g1" {
+		t.Errorf("what is known with callers of the authority is %+v, tried: %t", view, tried)
+	}
 	if changed.Load() == 0 {
 		t.Error("nobody was told")
 	}
 	const of = "Gateway shop/edge: "
 	refuted := func(worst probe.Expectation, message string) Proof {
-		return Proof{State: Refuted, Proven: 1, Failed: 1, Worst: worst, Message: of + message, Accepted: "g1"}
+		return Proof{State: Refuted, Proven: 1, Failed: 1, Worst: worst, Message: of + message}
 	}
 	certain := func(pair pki.Pair, change func(*tls.Config)) *tls.Config {
 		config := mutual(t, g1, pair)
@@ -219,7 +222,7 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 			second.config.Store(test.config)
 			eventuallyProof(t, prover, subject.Endpoint, test.want)
 			second.config.Store(mutual(t, g1, pair))
-			eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
+			eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
 		})
 	}
 	t.Run("what somebody else changed is looked at at once", func(t *testing.T) {
@@ -227,7 +230,7 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 		subject := subject
 		subject.Seen = "1"
 		patient.Prove(subject, time.Now())
-		eventuallyProof(t, patient, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
+		eventuallyProof(t, patient, subject.Endpoint, Proof{State: Proven, Proven: 2})
 		second.config.Store(certain(pair, func(c *tls.Config) { c.ClientAuth = tls.VerifyClientCertIfGiven }))
 		if _, tried := patient.Last(subject.Endpoint, subject.Servers, "2", time.Now()); !tried {
 			t.Fatal("it is not tried")
@@ -242,7 +245,27 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 		eventuallyState(t, prover, subject.Endpoint, Refuted, probe.ServedLeafCurrent)
 		first.config.Store(mutual(t, g1, renewed))
 		second.config.Store(mutual(t, g1, renewed))
-		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2, Accepted: "g1"})
+		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+	})
+	t.Run("callers of a further authority are tried as well", func(t *testing.T) {
+		g2 := generation(t, "g2", now)
+		further := subject
+		further.Authority, further.Issuer, further.Held = types.NamespacedName{Namespace: "shop", Name: "next"}, g2, nil
+		prover.Prove(subject, time.Now(), further)
+		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Refuted, Failed: 2, Worst: probe.ManagedAccepted, Message: of +
+			"ManagedAccepted of replica istio-system/gateway-0 for host a.example.com with callers of shop/next: the gateway refused the managed certificate: unknown_ca; " +
+			"ManagedAccepted of replica istio-system/gateway-1 for host a.example.com with callers of shop/next: the gateway refused the managed certificate: unknown_ca"})
+		if view, tried := prover.Of(subject.Endpoint, further.Authority); !tried || view.Active != "g2" || view.Accepted != "" {
+			t.Errorf("with its callers %+v is known, tried: %t", view, tried)
+		}
+		if n := len(prover.Snapshot()); n != 2 {
+			t.Errorf("%d replicas are told of, expected two", n)
+		}
+		prover.Prove(subject, time.Now())
+		eventuallyProof(t, prover, subject.Endpoint, Proof{State: Proven, Proven: 2})
+		if _, tried := prover.Of(subject.Endpoint, further.Authority); tried || prover.targets != 2 {
+			t.Errorf("it is still tried, %d targets", prover.targets)
+		}
 	})
 	t.Run("what is forgotten is not tried any more", func(t *testing.T) {
 		prover.Forget(subject.Endpoint)
@@ -255,17 +278,17 @@ func TestEveryReplicaIsHeldToWhatIsExpected(t *testing.T) {
 	})
 }
 
-// proofOf is what is known of an endpoint.
-func proofOf(p *Prover, endpoint types.NamespacedName) Proof {
+// known is what is known of an endpoint.
+func knownOf(p *Prover, endpoint types.NamespacedName) Proof {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.subjects[endpoint].proof()
+	return proofOf(p.subjects[endpoint])
 }
 
 func eventuallyState(t *testing.T, p *Prover, endpoint types.NamespacedName, state State, worst probe.Expectation) {
 	t.Helper()
 	testenv.Eventually(t, 20*time.Second, fmt.Sprintf("%s is %s by %s", endpoint, state, worst), func(context.Context) error {
-		if got := proofOf(p, endpoint); got.State != state || got.Worst != worst {
+		if got := knownOf(p, endpoint); got.State != state || got.Worst != worst {
 			return fmt.Errorf("proof %+v", got)
 		}
 		return nil
@@ -403,7 +426,7 @@ func TestWhatWasToldBeforeWaitsForItsTurn(t *testing.T) {
 	}
 	prover := New(Config{Period: 15 * time.Second})
 	late := func(name string) (late int) {
-		for _, target := range prover.subjects[types.NamespacedName{Namespace: "shop", Name: name}].targets {
+		for _, target := range prover.subjects[types.NamespacedName{Namespace: "shop", Name: name}][0].targets {
 			wait := target.next.Sub(now)
 			if wait > 15*time.Second || wait < 0 {
 				t.Errorf("%s waits %s", target.spot.host, wait)

@@ -16,6 +16,10 @@ import (
 type Subject struct {
 	// Endpoint is under which name the findings are told.
 	Endpoint types.NamespacedName
+	// Authority is whose callers it is tried with. A Gateway that trusts several has a Subject for each.
+	Authority types.NamespacedName
+	// Further is whether the Gateway's other Subject tries strangers, and what servers serve.
+	Further bool
 	// Gateway is what is tried.
 	Gateway types.NamespacedName
 	// Servers are its servers with the replicas that serve them.
@@ -87,7 +91,9 @@ func (s Subject) expectations() []probe.Expectation {
 		case probe.ManagedAccepted, probe.ExpiredRefused:
 			return s.Issuer.ID == ""
 		case probe.AnonymousRefused:
-			return s.Optional
+			return s.Optional || s.Further
+		case probe.UnknownAuthorityRefused:
+			return s.Further
 		case probe.RevokedRefused:
 			return !s.Revocation || s.Issuer.ID == ""
 		case probe.NotAllowedRefused:

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"sallyport.dev/sallyport/internal/probe"
 )
 
@@ -24,8 +22,8 @@ const (
 // target is one place with what is known of it. It is no state: an agent that begins
 // has none, and finds it out.
 type target struct {
-	endpoint types.NamespacedName
-	spot     spot
+	subject *subject
+	spot    spot
 	// since is when it was first wanted, changed when what is expected of it changed last.
 	since, changed time.Time
 	// known are the findings that count.

@@ -99,7 +99,7 @@ func (a Answer) Errors() field.ErrorList { return a.errs }
 type Intent struct {
 	mode             Mode
 	fromNamespace    bool
-	authority        types.NamespacedName
+	authorities      []types.NamespacedName
 	authorityImplied bool
 	provided         bool
 	credentialName   string
@@ -118,8 +118,16 @@ func (i Intent) Mode() Mode { return i.mode }
 // of the label does not open what is closed.
 func (i Intent) FromNamespace() bool { return i.fromNamespace }
 
-// Authority issues the server certificate and the certificates of the callers.
-func (i Intent) Authority() types.NamespacedName { return i.authority }
+// Authority is the first of the authorities: it issues the server certificate, or is about to.
+func (i Intent) Authority() types.NamespacedName {
+	if len(i.authorities) == 0 {
+		return types.NamespacedName{}
+	}
+	return i.authorities[0]
+}
+
+// Authorities are those whose callers are accepted, at least one. Callers must not change the slice.
+func (i Intent) Authorities() []types.NamespacedName { return i.authorities }
 
 // AuthorityImplied reports whether neither the object nor the platform named an
 // authority: it is the one called default in the object's namespace, and it is

@@ -153,14 +153,14 @@ func parseMode(o Object, p Platform) (i Intent, disabled bool, err *field.Error)
 func parseSettings(o Object, p Platform) (Intent, field.ErrorList) {
 	i := Intent{minTLS: TLS12}
 	var errs field.ErrorList
-	i.authority, i.authorityImplied = implied(o, p)
+	i.authorities, i.authorityImplied = implied(o, p)
 	readers := []struct {
 		key  string
 		read func(value string) *field.Error
 	}{
 		{KeyAllowedClients, func(v string) (err *field.Error) { i.allowedClients, err = parseAllowedClients(v, o, p); return err }},
 		{KeyAuthorities, func(v string) (err *field.Error) {
-			i.authority, err = parseAuthorities(v, o.Namespace)
+			i.authorities, err = parseAuthorities(v, o.Namespace)
 			i.authorityImplied = false
 			return err
 		}},
@@ -213,11 +213,11 @@ func providedErrors(i Intent, o Object) field.ErrorList {
 // impliedAuthority is the name of the authority that a namespace gets by itself.
 const impliedAuthority = "default"
 
-func implied(o Object, p Platform) (types.NamespacedName, bool) {
+func implied(o Object, p Platform) ([]types.NamespacedName, bool) {
 	if p.DefaultAuthority.Name != "" {
-		return p.DefaultAuthority, false
+		return []types.NamespacedName{p.DefaultAuthority}, false
 	}
-	return types.NamespacedName{Namespace: o.Namespace, Name: impliedAuthority}, true
+	return []types.NamespacedName{{Namespace: o.Namespace, Name: impliedAuthority}}, true
 }
 
 // OurKeys are the annotations and labels under Prefix, labels with a leading
@@ -278,10 +278,3 @@ func shown(value string) string {
 	}
 	return out.String()
 }
-
-// originVersion marks errors about what a later version does.
-const originVersion = "version"
-
-// NotInThisVersion reports whether an error is about something that is well-formed
-// and documented, and that this version does not do.
-func NotInThisVersion(err *field.Error) bool { return err.Origin == originVersion }

@@ -35,7 +35,7 @@ type facts struct {
 func factsOf(i Intent) facts {
 	algorithm, _ := i.KeyAlgorithm()
 	lifetime, _ := i.CertificateLifetime()
-	return facts{i.Mode(), i.FromNamespace(), i.Authority().String(), i.AuthorityImplied(), i.MinTLS(), algorithm, lifetime, i.AllowedClients(), i.ClientHeaders()}
+	return facts{i.Mode(), i.FromNamespace(), names(i.Authorities()), i.AuthorityImplied(), i.MinTLS(), algorithm, lifetime, i.AllowedClients(), i.ClientHeaders()}
 }
 
 func TestParseReadsWhatIsAskedFor(t *testing.T) {
@@ -63,12 +63,12 @@ func TestParseReadsWhatIsAskedFor(t *testing.T) {
 		},
 		"everything at once": {
 			apirule(map[string]string{
-				KeyMode: "mutual", KeyAuthorities: "pki/partners", KeyServerCertificate: "issued", KeyMinTLS: "TLSv1.3", KeyKeyAlgorithm: "RSA-3072",
+				KeyMode: "mutual", KeyAuthorities: "pki/partners, old,  pki/older", KeyServerCertificate: "issued", KeyMinTLS: "TLSv1.3", KeyKeyAlgorithm: "RSA-3072",
 				KeyCertificateLifetime: "1h30m", KeyClientHeaders: "uri, subject", KeyAllowedClients: "client/billing, spiffe://other.org/a/b,api.example.com",
 				"example.com/mode": "anything",
 			}), platform,
 			facts{
-				Mode: ModeMutual, Authority: "pki/partners", MinTLS: TLS13, KeyAlgorithm: "RSA-3072", Lifetime: 90 * time.Minute,
+				Mode: ModeMutual, Authority: "pki/partners,shop/old,pki/older", MinTLS: TLS13, KeyAlgorithm: "RSA-3072", Lifetime: 90 * time.Minute,
 				AllowedClients: []string{"api.example.com", "spiffe://example.com/ns/shop/client/billing", "spiffe://example.com/sallyport/probe", "spiffe://other.org/a/b"},
 				ClientHeaders:  []string{"subject", "uri"},
 			},
@@ -141,7 +141,8 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"empty mode":                                {gateway(map[string]string{KeyMode: ""}), `Unsupported value: ""`},
 		"hostile mode":                              {gateway(map[string]string{KeyMode: "\x1b[31m\u202e\n" + strings.Repeat("x", 256<<10)}), `Unsupported value: "\x1b[31m\u202e\n` + strings.Repeat("x", 55) + `..."`},
 		"settings without a mode":                   {gateway(map[string]string{KeyMinTLS: "TLSv1.3"}), `metadata.annotations[mtls.sallyport.dev/mode]: Required value: mtls.sallyport.dev/min-tls says how, but nothing says that: add mtls.sallyport.dev/mode: mutual, or disabled to keep it off`},
-		"two authorities":                           {gateway(with(KeyAuthorities, "a,b")), `more than one authority is not supported by this version: name one`},
+		"five authorities":                          {gateway(with(KeyAuthorities, "a,b,c,d,e")), `Too many: 5: must have at most 4 items`},
+		"an authority twice":                        {gateway(with(KeyAuthorities, "a,shop/a")), `is there twice: write it once`},
 		"authority in a path":                       {gateway(with(KeyAuthorities, "../a")), `must be the name of a CertificateAuthority`},
 		"empty authority":                           {gateway(with(KeyAuthorities, "a,")), `has an empty item; it is a comma-separated list`},
 		"provided certificate, and how to issue it": {gateway(with(KeyServerCertificate, "provided", KeyKeyAlgorithm, "RSA-2048")), `metadata.annotations[mtls.sallyport.dev/key-algorithm]: Invalid value: "RSA-2048": goes with an issued certificate`},
@@ -230,4 +231,12 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func names(refs []types.NamespacedName) string {
+	var all []string
+	for _, r := range refs {
+		all = append(all, r.String())
+	}
+	return strings.Join(all, ",")
 }

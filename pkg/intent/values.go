@@ -34,29 +34,33 @@ func items(at *field.Path, value string) ([]string, *field.Error) {
 	return parts, nil
 }
 
-func parseAuthorities(value, namespace string) (types.NamespacedName, *field.Error) {
+// MaxAuthorities bounds the authorities of one object: each is tried with handshakes of its own at every replica.
+const MaxAuthorities = 4
+
+func parseAuthorities(value, namespace string) ([]types.NamespacedName, *field.Error) {
 	at := annotation(KeyAuthorities)
 	names, err := items(at, value)
 	if err != nil {
-		return types.NamespacedName{}, err
+		return nil, err
 	}
-	var first types.NamespacedName
-	for n, item := range names {
+	if len(names) > MaxAuthorities {
+		return nil, field.TooMany(at, len(names), MaxAuthorities)
+	}
+	var refs []types.NamespacedName
+	for _, item := range names {
 		ref := types.NamespacedName{Namespace: namespace, Name: item}
 		if ns, name, qualified := strings.Cut(item, "/"); qualified {
 			ref = types.NamespacedName{Namespace: ns, Name: name}
 		}
 		if len(validation.IsDNS1123Label(ref.Namespace)) > 0 || len(validation.IsDNS1123Label(ref.Name)) > 0 {
-			return types.NamespacedName{}, field.Invalid(at, shown(item), "must be the name of a CertificateAuthority, or <namespace>/<name>, in lower-case letters, digits and hyphens")
+			return nil, field.Invalid(at, shown(item), "must be the name of a CertificateAuthority, or <namespace>/<name>, in lower-case letters, digits and hyphens")
 		}
-		if n == 0 {
-			first = ref
+		if slices.Contains(refs, ref) {
+			return nil, field.Invalid(at, shown(item), "is there twice: write it once")
 		}
+		refs = append(refs, ref)
 	}
-	if len(names) > 1 {
-		return types.NamespacedName{}, field.Invalid(at, shown(value), "more than one authority is not supported by this version: name one").WithOrigin(originVersion)
-	}
-	return first, nil
+	return refs, nil
 }
 
 // ServerCertificates are the values of KeyServerCertificate.

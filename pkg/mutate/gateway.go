@@ -242,7 +242,11 @@ func (p *patch) decide(warnings []string, injected func() string) Decision {
 
 func injectedInto(gateway map[string]any, in intent.Intent) string {
 	server, ca := Secrets(gateway)
-	return fmt.Sprintf("mutual TLS (%s): server certificate from Secret %s, callers verified by Secret %s, authority %s", in.Mode(), server, ca, in.Authority())
+	authority := "authority " + in.Authority().String()
+	for _, further := range in.Authorities()[1:] {
+		authority += " and " + further.String()
+	}
+	return fmt.Sprintf("mutual TLS (%s): server certificate from Secret %s, callers verified by Secret %s, %s", in.Mode(), server, ca, authority)
 }
 
 func asks(in intent.Intent) string {

@@ -158,6 +158,17 @@ func PairEntries(cas []Certificate, crls []CRL) ([]BundleEntry, error) {
 	return entries, nil
 }
 
+// With is the bundle with further CAs. One that is in it already stays as it is: two partners may have the same root.
+func (b Bundle) With(further []BundleEntry, now time.Time) (Bundle, error) {
+	all := slices.Clone(b.entries)
+	for _, entry := range further {
+		if !slices.ContainsFunc(b.entries, func(e BundleEntry) bool { return e.CA.Equal(entry.CA) }) {
+			all = append(all, entry)
+		}
+	}
+	return NewBundle(all, now)
+}
+
 // Entries are the CAs with their CRLs, in order. Callers must not change the slice.
 func (b Bundle) Entries() []BundleEntry { return b.entries }
 

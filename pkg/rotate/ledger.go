@@ -97,6 +97,11 @@ type Ledger struct {
 // Generations are all of them, oldest first. Callers must not change the slice.
 func (l Ledger) Generations() []Generation { return l.generations }
 
+// Signed reports whether one of the generations signed a certificate.
+func (l Ledger) Signed(leaf pki.Certificate) bool {
+	return slices.ContainsFunc(l.generations, func(g Generation) bool { return signedBy(leaf, g.Authority.Certificate()) })
+}
+
 // Newest is the id of the newest generation there ever was; empty if there was none.
 func (l Ledger) Newest() string {
 	if l.last == 0 {

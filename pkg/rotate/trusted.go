@@ -69,26 +69,13 @@ func (l Ledger) TrustAlso(bundle pki.Bundle, trusted []TrustedCertificate, s Aut
 		}
 		if standing.LeftOut == nil {
 			var with pki.Bundle
-			if with, standing.LeftOut = t.besides(bundle, now); standing.LeftOut == nil {
+			if with, standing.LeftOut = bundle.With(t.Entries, now); standing.LeftOut == nil {
 				bundle = with
 			}
 		}
 		standings = append(standings, standing)
 	}
 	return bundle, standings
-}
-
-// besides is a bundle with the CAs of the entry. One that is in it already stays as it is: two
-// partners may have the same root.
-func (t TrustedCertificate) besides(bundle pki.Bundle, now time.Time) (pki.Bundle, error) {
-	all := slices.Clone(bundle.Entries())
-	for _, entry := range t.Entries {
-		known := slices.ContainsFunc(bundle.Entries(), func(e pki.BundleEntry) bool { return e.CA.Equal(entry.CA) })
-		if !known {
-			all = append(all, entry)
-		}
-	}
-	return pki.NewBundle(all, now)
 }
 
 var (

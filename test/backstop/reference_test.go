@@ -53,7 +53,7 @@ func ourKeys(o map[string]any) map[string]string {
 var grammar = map[string]map[string][]string{
 	"Gateway": {
 		"mode": {"mutual", "optional", "disabled"}, "min-tls": {"TLSv1.2", "TLSv1.3"}, "key-algorithm": {"ECDSA-P256", "RSA-2048"},
-		"allowed-clients": {"client/billing", "client/billing, spiffe://example.com/ns/x/client/y"}, "authorities": {"corp"},
+		"allowed-clients": {"client/billing", "client/billing, spiffe://example.com/ns/x/client/y"}, "authorities": {"corp", "corp, platform/corp", "a,b,c,d"},
 		"certificate-lifetime": {"720h"}, "server-certificate": {"issued", "provided"},
 	},
 	"APIRule": {

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/product"
@@ -60,15 +59,7 @@ func says(t *testing.T, ns, name, condition, words string) {
 // means nothing.
 func look(t *testing.T, ns, name string) {
 	t.Helper()
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind("CertificateAuthority")
-	object.SetNamespace(ns)
-	object.SetName(name)
-	patch := fmt.Sprintf(`{"spec": {"rotation": {"proofTimeout": "168h%dms"}}}`, time.Now().UnixMilli()%1000000)
-	if err := shared.stack.Client().Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
-		t.Fatal(err)
-	}
+	patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, name, fmt.Sprintf(`{"spec": {"rotation": {"proofTimeout": "168h%dms"}}}`, time.Now().UnixMilli()%1000000))
 }
 
 func caSecret(ns, name string, ca testpki.Issued, key []byte) *corev1.Secret {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/edge"
 )
@@ -174,15 +173,8 @@ spec:
 `, name, ns, authority, strings.ReplaceAll(strings.TrimSpace(request), "\n", "\n    ")))
 	object := ready(t, "ClientCertificate", ns, name)
 	issued, _, _ := unstructured.NestedString(object.Object, "status", "certificate")
-	trust := &unstructured.Unstructured{}
-	trust.SetAPIVersion("v1")
-	trust.SetKind("ConfigMap")
-	if err := shared.stack.Client().Get(t.Context(), client.ObjectKey{Namespace: ns, Name: authority + "-mtls-trust"}, trust); err != nil {
-		t.Fatal(err)
-	}
-	bundle, _, _ := unstructured.NestedString(trust.Object, "data", "ca.crt")
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(bundle))
+	roots.AppendCertsFromPEM(publishedTrust(t, ns, authority))
 	pair, err := tls.X509KeyPair([]byte(issued), keyPEM(t, key))
 	if err != nil {
 		t.Fatal(err)

@@ -80,6 +80,25 @@ func answered(t *testing.T, what string, c edge.Caller, host string, status int)
 	})
 }
 
+// annotate sets an annotation of ours on a Gateway; null takes it off.
+func annotate(t *testing.T, ns, name, key, value string) {
+	t.Helper()
+	patch(t, "networking.istio.io/v1", "Gateway", ns, name, fmt.Sprintf(`{"metadata": {"annotations": {"mtls.sallyport.dev/%s": %s}}}`, key, value))
+}
+
+// patch merges a change into an object.
+func patch(t *testing.T, version, kind, ns, name, change string) {
+	t.Helper()
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(version)
+	object.SetKind(kind)
+	object.SetNamespace(ns)
+	object.SetName(name)
+	if err := shared.stack.Client().Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(change))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // trusts is the condition that tells of CAs of others.
 const trusts = "TrustedCertificatesCurrent"
 
@@ -210,22 +229,10 @@ spec: {authorityRef: {name: default}, csr: "-----BEGIN CERTIFICATE REQUEST-----"
 	}
 
 	// It is told to heed names, which its only CA can mint: then everybody is refused, and let in again when it is not.
-	named := `{"metadata": {"annotations": {"mtls.sallyport.dev/allowed-clients": %s}}}`
-	annotate := func(value string) {
-		t.Helper()
-		gateway := &unstructured.Unstructured{}
-		gateway.SetAPIVersion("networking.istio.io/v1")
-		gateway.SetKind("Gateway")
-		gateway.SetNamespace(ns)
-		gateway.SetName("edge")
-		if err := shared.stack.Client().Patch(t.Context(), gateway, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, named, value))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	annotate(`"client/own"`)
+	annotate(t, ns, "edge", "allowed-clients", `"client/own"`)
 	answered(t, "a caller is refused that could have any name", friend, host, 0)
 	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "Accepted", "False ForeignAuthorityNotAllowed", "every caller is refused")
-	annotate("null")
+	annotate(t, ns, "edge", "allowed-clients", "null")
 	answered(t, "it is let in again", friend, host, 418)
 
 	// Its only CA is taken away by a mistake: gateways go on with what they have.

@@ -88,7 +88,8 @@ func keys() map[string]key {
 		"headers, which are a rule's": {"Gateway", "client-headers", "uri", `"uri"`, "goes on an APIRule, not on a Gateway"},
 		"a server Secret, likewise":   {"Gateway", "server-credential-name", "a", `"a"`, "goes on an APIRule, not on a Gateway"},
 
-		"two authorities":                {both, "authorities", "a, b", `"a, b"`, "more than one authority is not supported by this version: name one"},
+		"five authorities":               {both, "authorities", "a, b, c, d, e", "5", "must have at most 4 items"},
+		"an authority twice":             {both, "authorities", "a, a", `"a"`, "is there twice: write it once"},
 		"no authority":                   {both, "authorities", "", `""`, list},
 		"an authority in upper case":     {both, "authorities", "Main", `"Main"`, name},
 		"an authority with a path":       {both, "authorities", "../main", `"../main"`, name},

@@ -76,8 +76,12 @@ spec:
 - expression: "variables.unchanged || !('mtls.sallyport.dev/{{ $key }}' in variables.annotations) || variables.annotations['mtls.sallyport.dev/{{ $key }}'] in {{ $allowed | toJson | replace "\"" "'" }}"
   message: "mtls.sallyport.dev/{{ $key }} takes {{ join ", " $allowed }}, spelt exactly so"
 {{- end }}
-- expression: "variables.unchanged || !('mtls.sallyport.dev/authorities' in variables.annotations) || variables.annotations['mtls.sallyport.dev/authorities'].matches('^ *([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? *$')"
-  message: "mtls.sallyport.dev/authorities takes one CertificateAuthority, <name> or <namespace>/<name>"
+{{- $authority := " *([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? *" }}
+- expression: >-
+    variables.unchanged || !('mtls.sallyport.dev/authorities' in variables.annotations)
+    || (variables.annotations['mtls.sallyport.dev/authorities'].matches('^{{ $authority }}(,{{ $authority }}){0,3}$')
+    && [variables.annotations['mtls.sallyport.dev/authorities'].split(',').map(a, a.trim()).map(a, a.contains('/') ? a : request.namespace + '/' + a)].all(l, l.all(a, l.exists_one(o, o == a))))
+  message: "mtls.sallyport.dev/authorities takes up to 4 CertificateAuthorities, each once, <name> or <namespace>/<name>, separated by commas"
 - expression: "variables.unchanged || !('mtls.sallyport.dev/certificate-lifetime' in variables.annotations) || (variables.annotations['mtls.sallyport.dev/certificate-lifetime'].matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms|us|ns)){1,6}$') && duration(variables.annotations['mtls.sallyport.dev/certificate-lifetime']) >= duration('60s'))"
   message: "mtls.sallyport.dev/certificate-lifetime takes a duration of at least a minute, such as 720h"
 - expression: >-

@@ -141,7 +141,7 @@ func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rul
 	if !ok {
 		return reconcile.Result{}, nil
 	}
-	r.Interests.Add(in.Authority(), request)
+	r.Interests.Set(in.Authorities(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: stored.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
 	if err != nil || outcome.Waiting {
 		return pass.Again(err)

@@ -116,7 +116,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	if outcome != cluster.Unchanged {
 		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
 	}
-	r.Interests.Add(in.Authority(), request)
+	r.Interests.Set(in.Authorities(), request)
 	programmed, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
 	if err != nil {
 		return pass.Again(err)

@@ -21,8 +21,8 @@ import (
 
 // Proofs tell what handshakes with the gateways showed.
 type Proofs interface {
-	// Of is what is known of an endpoint; false if nothing is tried there.
-	Of(endpoint types.NamespacedName) (proving.View, bool)
+	// Of is what is known of an endpoint with callers of an authority; false if nothing is tried there.
+	Of(endpoint, authority types.NamespacedName) (proving.View, bool)
 }
 
 // evidence gathers what is known of the gateways that trust an authority. Those it does not
@@ -73,7 +73,7 @@ func (w witness) hear(e *v1alpha1.MutualTLSEndpoint, proofs Proofs, evidence *ro
 	}
 	asked := question{gateway: gateway, counted: works && w.accepted(e)}
 	if proofs != nil {
-		asked.view, asked.tried = proofs.Of(client.ObjectKeyFromObject(e))
+		asked.view, asked.tried = proofs.Of(client.ObjectKeyFromObject(e), w.authority)
 	}
 	if next, is := w.ledger.Next(); is {
 		evidence.Accepts = append(evidence.Accepts, asked.put(next.ID, asked.view.Next, probe.NextAccepted)...)

@@ -77,7 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // program has the Secrets written and tells how the Gateway stands.
 func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
-	r.Interests.Add(in.Authority(), request)
+	r.Interests.Set(in.Authorities(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
 	if err != nil {
 		return pass.Again(err)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,7 +44,7 @@ func (r *Reconciler) release(ctx context.Context, gateway *unstructured.Unstruct
 	if !ok {
 		return reconcile.Result{}, nil
 	}
-	r.Interests.Add(in.Authority(), request)
+	r.Interests.Set(in.Authorities(), request)
 	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
 	if err != nil || outcome.Waiting {
 		return pass.Again(err)
@@ -77,8 +78,12 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 	if server, ca := mutate.Secrets(gateway.Object); ca != intent.CASecretFor(server) {
 		described.Annotations[intent.KeyServerCertificate] = "provided" // what verifies callers stands apart
 	}
-	if len(last.Status.Authorities) > 0 {
-		described.Annotations[intent.KeyAuthorities] = last.Status.Authorities[0].Namespace + "/" + last.Status.Authorities[0].Name
+	var authorities []string
+	for _, a := range last.Status.Authorities {
+		authorities = append(authorities, a.Namespace+"/"+a.Name)
+	}
+	if len(authorities) > 0 {
+		described.Annotations[intent.KeyAuthorities] = strings.Join(authorities, ",")
 	}
 	return intent.Parse(described, r.Install.Platform()).Intent()
 }

@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/internal/localstack/edge"
+)
+
+// generationsOf are those of an authority's status.
+func generationsOf(ctx context.Context, ns, name string) ([]map[string]any, error) {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+	object.SetKind("CertificateAuthority")
+	if err := shared.stack.Client().Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, object); err != nil {
+		return nil, err
+	}
+	list, _, _ := unstructured.NestedSlice(object.Object, "status", "generations")
+	var generations []map[string]any
+	for _, g := range list {
+		if generation, is := g.(map[string]any); is {
+			generations = append(generations, generation)
+		}
+	}
+	if len(generations) == 0 {
+		return nil, errors.New("it has no generation")
+	}
+	return generations, nil
+}
+
+// A Gateway is moved from one authority to another without a cut: callers of both are let in, the server's certificate changes
+// when callers are said to know the next, a rotation of either waits for what its replicas answer, and whoever is taken off is
+// refused.
+func TestMovingToAnotherAuthority(t *testing.T) {
+	const ns, host = "moving", "moving.example.com"
+	namespace(t, ns)
+	for name, mode := range map[string]string{"old": "CRL", "new": "CRL", "unchecked": "None"} {
+		apply(t, fmt.Sprintf(`
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: %s, namespace: moving}
+spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOverlap: 2s}}
+`, name, mode))
+		ready(t, "CertificateAuthority", ns, name)
+	}
+	keyOf := func(name string) string {
+		t.Helper()
+		generations, err := generationsOf(t.Context(), ns, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(generations[0]["subjectKeyID"])
+	}
+	serve(t, ns, "edge", host, "mtls.sallyport.dev/authorities: old")
+	early, late := byRequest(t, ns, "early", "old"), byRequest(t, ns, "late", "new")
+	checkThreeAnswers(t, early, host)
+	both := early.Roots.Clone()
+	both.AppendCertsFromPEM(publishedTrust(t, ns, "new"))
+	nobodyIsRefused := func(what string, caller edge.Caller, happened func() bool) {
+		t.Helper()
+		began := time.Now()
+		refused, calls := callAllTheTime(t, caller, host, happened)
+		t.Logf("%d calls while %s, %d refused, %s", calls, what, len(refused), time.Since(began).Round(time.Millisecond))
+		for _, r := range refused[:min(len(refused), 10)] {
+			t.Error(r)
+		}
+	}
+	tell := func(want string) func() bool {
+		return func() bool {
+			said, err := told(t.Context(), "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted")
+			return err == nil && said[:min(len(said), len(want))] == want
+		}
+	}
+
+	annotate(t, ns, "edge", "authorities", `"new, old"`)
+	nobodyIsRefused("callers of the next authority are let in as well", early, tell("True Trusted: callers of all authorities are accepted; moving/old issues"))
+	late.Roots = both
+	answered(t, "a caller of the next authority is let in", late, host, 418)
+	checkThreeAnswers(t, early, host)
+
+	early.Roots = both // callers are given the next authority's roots beside their own
+	patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, "new", fmt.Sprintf(`{"spec": {"rotation": {"callersUpdated": %q}}}`, keyOf("new")))
+	nobodyIsRefused("the next authority issues the server certificate", early, func() bool {
+		return storedLeaf(t, "moving.edge.mtls").AuthorityKeyID() == keyOf("new")
+	})
+	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+
+	// The authority that does not issue here any more changes its CA: its callers go on.
+	patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, "old",
+		fmt.Sprintf(`{"spec": {"rotation": {"rotateAfter": %q, "callersUpdated": %q}}}`, time.Now().UTC().Add(-time.Second).Format(time.RFC3339), keyOf("old")))
+	rotated := func() bool {
+		generations, err := generationsOf(t.Context(), ns, "old")
+		return err == nil && len(generations) > 1 && generations[1]["state"] == "Active"
+	}
+	look(t, ns, "old")
+	nobodyIsRefused("the one before changes its CA", early, rotated)
+	renewed := byRequest(t, ns, "renewed", "old")
+	renewed.Roots = both
+	answered(t, "a caller of its next generation is let in", renewed, host, 418)
+
+	annotate(t, ns, "edge", "authorities", `"new, unchecked, absent"`)
+	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted", "False LeftOut", "moving/unchecked has another spec.revocation.mode", "moving/absent does not exist")
+	answered(t, "a caller of an authority that was taken off is refused", early, host, 0)
+	answered(t, "a caller of the one that is left is let in", late, host, 418)
+	annotate(t, ns, "edge", "authorities", `"new"`)
+	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
+	checkThreeAnswers(t, late, host)
+}
+
+// publishedTrust is what callers of an authority are told to trust.
+func publishedTrust(t *testing.T, ns, authority string) []byte {
+	t.Helper()
+	trust := &unstructured.Unstructured{}
+	trust.SetAPIVersion("v1")
+	trust.SetKind("ConfigMap")
+	if err := shared.stack.Client().Get(t.Context(), client.ObjectKey{Namespace: ns, Name: authority + "-mtls-trust"}, trust); err != nil {
+		t.Fatal(err)
+	}
+	bundle, _, _ := unstructured.NestedString(trust.Object, "data", "ca.crt")
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(bundle)) {
+		t.Fatalf("nothing is published for %s", authority)
+	}
+	return []byte(bundle)
+}
