@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/budget"
 	"sallyport.dev/sallyport/internal/capability"
+	"sallyport.dev/sallyport/internal/caughtup"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/apirule"
 	"sallyport.dev/sallyport/internal/controller/authority"
@@ -73,7 +74,7 @@ func newParts(ctx context.Context, mgr manager.Manager, config Config, counters 
 	}
 	p := &parts{
 		config: config, clock: c, edge: ingress.NewIndex(config.settings.Ingresses()), counters: counters,
-		store: cluster.New(mgr.GetClient(), mgr.GetAPIReader(), config.options.Namespace),
+		store: cluster.New(caughtup.New(mgr.GetClient(), c), mgr.GetAPIReader(), config.options.Namespace),
 	}
 	p.changes = programming.NewChanges(p.edge)
 	p.edge.OnChange(p.changes.Note)

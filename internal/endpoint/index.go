@@ -26,8 +26,8 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err == nil {
 		err = indexer.IndexField(ctx, &v1alpha1.MutualTLSEndpoint{}, byHost, func(o client.Object) []string {
 			e, ok := o.(*v1alpha1.MutualTLSEndpoint)
-			if !ok {
-				return nil
+			if !ok || e.Status.ServerCertificate != nil && e.Status.ServerCertificate.AuthorityKeyID == "" {
+				return nil // a certificate that is provided holds no host under the authority
 			}
 			var values []string
 			for _, authority := range authorities(o)[:min(len(e.Status.Authorities), 1)] { // the one that issues

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -41,6 +42,9 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		}
 		told.AcceptedGeneration = acceptedGeneration(f.last, *told, p.acceptedOf(t.Endpoint, a.ref))
 	}
+	if !f.provided && !f.holds(m.pair) {
+		o.Status.Authorities, o.Status.Hosts = f.last.Status.Authorities, f.last.Status.Hosts
+	}
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	if f.refused != nil && f.refused.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, f.refused.Reason, f.refused.Message)
@@ -51,6 +55,12 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		o.Next = first(o.Next, c.Next)
 	}
 	return o
+}
+
+// holds reports whether a certificate holds the hosts for the Gateway: the authority that issues signed it for them. Who is
+// refused and goes on with what he has would take hosts from the next otherwise, by asking for them.
+func (f facts) holds(pair pki.Pair) bool {
+	return !pair.IsZero() && f.issuer.Ledger.Signed(pair.Leaf()) && slices.Equal(slices.Sorted(slices.Values(pair.Leaf().X509().DNSNames)), f.hosts)
 }
 
 // first of two instants; zero is none.

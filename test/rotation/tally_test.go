@@ -51,8 +51,10 @@ func (t *tally) add(c *caller, at target, serial string, err error, now time.Tim
 	t.refused++
 	if len(t.refusals) < maxNamed {
 		leaf := c.has.pair.Leaf
-		t.refusals = append(t.refusals, fmt.Sprintf("%s, %s: %s caller %s (certificate of %q until %s, knows %d roots; %s) at %s for %s: %v",
-			now.Sub(t.begun).Round(time.Millisecond), t.phase, c.kind, c.shelf.name, leaf.Issuer.CommonName, leaf.NotAfter.Sub(t.begun).Round(time.Millisecond), len(c.has.trust), c.shelf.told(t.begun), at.address, at.serverName, err))
+		refusal := fmt.Sprintf("%s, %s: %s caller %s (certificate of %q until %s, knows %d roots; %s) at %s for %s: %v",
+			now.Sub(t.begun).Round(time.Millisecond), t.phase, c.kind, c.shelf.name, leaf.Issuer.CommonName, leaf.NotAfter.Sub(t.begun).Round(time.Millisecond), len(c.has.trust), c.shelf.told(t.begun), at.address, at.serverName, err)
+		fmt.Fprintln(os.Stderr, refusal) // a long run tells it while what led to it can still be looked at
+		t.refusals = append(t.refusals, refusal)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
@@ -70,7 +71,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.CertificateAuthority{}, handler.EnqueueRequestsFromMapFunc(r.ofAuthority), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.Changes.Subscribe(), handler.EnqueueRequestsFromMapFunc(r.ofGateway))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(r)
+		Complete(pass.Patient(r))
 }
 
 // byGateway is the cache's index of APIRules by the Gateway they name.

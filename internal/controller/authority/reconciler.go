@@ -64,7 +64,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.Mounted.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofMounted))).
 		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
-		Complete(r)
+		Complete(pass.Patient(r))
 }
 
 // countDelay is how long the counts in the status may lag behind. Many objects that

@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/controller/pass"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/programming"
 	"sallyport.dev/sallyport/pkg/intent"
@@ -34,7 +35,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.CertificateAuthority{}, handler.EnqueueRequestsFromMapFunc(r.ofAuthority), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.Changes.Subscribe(), &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(r)
+		Complete(pass.Patient(r))
 }
 
 // ofSecret finds the Gateway that a Secret was made for, or those that wait for the

@@ -4,10 +4,14 @@
 package pass
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"sallyport.dev/sallyport/internal/caughtup"
 )
 
 // conflictDelay gives the cache the time to catch up.
@@ -30,4 +34,18 @@ func At(next, now time.Time) reconcile.Result {
 		return reconcile.Result{}
 	}
 	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
+}
+
+// behindDelay is how long a cache takes to show a write, mostly.
+const behindDelay = 10 * time.Millisecond
+
+// Patient makes a pass again that found the cache behind the agent's own last write.
+func Patient(r reconcile.Reconciler) reconcile.Reconciler {
+	return reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+		result, err := r.Reconcile(ctx, request)
+		if errors.Is(err, caughtup.ErrBehind) {
+			return reconcile.Result{RequeueAfter: behindDelay}, nil
+		}
+		return result, err
+	})
 }

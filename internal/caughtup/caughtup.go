@@ -1,13 +1,13 @@
-package cluster
+package caughtup
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,15 +15,16 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 )
 
-// caughtUpWithin bounds how long a write is remembered: a cache that has not seen it by then follows a server that has
+// rememberFor bounds how long a write is remembered: a cache that has not seen it by then follows a server that has
 // forgotten it.
-const caughtUpWithin = 5 * time.Second
+const rememberFor = 5 * time.Second
 
-var errBehind = errors.New("the cache has not seen yet what was written last")
+// ErrBehind says that the cache does not show yet what was written last: in a few milliseconds it will.
+var ErrBehind = errors.New("the cache has not seen yet what was written last")
 
-// CaughtUp is a client that does not show our own kinds as they were before its last write to them: it answers with a
-// conflict, as the API server would once something is decided on it. The cache shows what was written some milliseconds later.
-func CaughtUp(c client.Client, now clock.PassiveClock) client.Client {
+// New returns a client that does not show our own kinds as they were before its last write to them, because the API server
+// would refuse whatever is decided on that. It answers with ErrBehind.
+func New(c client.Client, now clock.PassiveClock) client.Client {
 	return &caughtUp{Client: c, clock: now, writes: map[types.UID]write{}}
 }
 
@@ -60,11 +61,11 @@ func (c *caughtUp) Get(ctx context.Context, key client.ObjectKey, object client.
 	if !is {
 		return nil
 	}
-	if version(object) >= last.version || c.clock.Since(last.at) > caughtUpWithin {
+	if version(object) >= last.version || c.clock.Since(last.at) > rememberFor {
 		delete(c.writes, object.GetUID())
 		return nil
 	}
-	return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("").GroupResource(), key.String(), errBehind)
+	return fmt.Errorf("reading %T %s: %w", object, key, ErrBehind)
 }
 
 func version(object client.Object) uint64 {
@@ -82,7 +83,14 @@ func (c *caughtUp) wrote(object client.Object, err error) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writes[object.GetUID()] = write{version(object), c.clock.Now()}
+	now := c.clock.Now()
+	for uid, old := range c.writes { // in no order: what is never read again is forgotten sooner or later
+		if now.Sub(old.at) <= rememberFor {
+			break
+		}
+		delete(c.writes, uid)
+	}
+	c.writes[object.GetUID()] = write{version(object), now}
 	return nil
 }
 
