@@ -46,6 +46,28 @@ func (s StoredEdge) Versions() string {
 	return strconv.FormatUint(revision(s.server), 10) + "/" + strconv.FormatUint(revision(s.ca), 10)
 }
 
+// Trusted are the CAs that are stored, with their CRLs; none if they cannot be read.
+func (s StoredEdge) Trusted() []pki.BundleEntry {
+	if s.ca == nil {
+		return nil
+	}
+	cas, err := pki.ParseCertificates(s.ca.Data[caKey])
+	if err != nil {
+		return nil
+	}
+	var crls []pki.CRL
+	if stored := s.ca.Data[crlKey]; len(stored) > 0 {
+		if crls, err = pki.ParseCRLs(stored); err != nil {
+			return nil
+		}
+	}
+	entries, err := pki.PairEntries(cas, crls)
+	if err != nil {
+		return nil
+	}
+	return entries
+}
+
 // Trusts reports whether a CA is among those that are stored.
 func (s StoredEdge) Trusts(ca pki.Certificate) bool {
 	if s.ca == nil {

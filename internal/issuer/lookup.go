@@ -120,7 +120,7 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 	}
 	stored, err := c.Ledger(ctx, record)
 	if problem := LedgerProblem(err); problem != nil {
-		return Issuer{}, problem
+		return Issuer{Object: authority}, problem
 	} else if err != nil {
 		return Issuer{}, err
 	}
@@ -129,13 +129,13 @@ func open(ctx context.Context, c *cluster.Cluster, authority *v1alpha1.Certifica
 		return Issuer{Object: authority}, err
 	}
 	if !ok {
-		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet", name)
+		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s has no key yet, or none any more: see its own conditions", name)
 	}
 	signer.Unvouched = stored.Ledger.Unvouched(authority.Spec.Rotation.CallersUpdated)
 	revocation := Revokes(authority.Spec, stored.Ledger)
 	bundle, err := stored.Ledger.Bundle(revocation, now)
 	if err != nil {
-		return Issuer{}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
+		return Issuer{Object: authority}, passing(v1alpha1.ReasonAuthorityNotReady, "CertificateAuthority %s cannot be trusted now: %s", name, err)
 	}
 	published, err := stored.Ledger.Published(revocation, now)
 	if err != nil {

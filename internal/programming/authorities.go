@@ -53,12 +53,57 @@ func (p *Programmer) gatherAuthorities(ctx context.Context, t Target, gateway in
 		f.ref = all[0].ref
 		return p.unusable(ctx, t, all[0], f, now)
 	}
-	if last := f.lastIssuer(all); last >= 0 && !all[issuing].known() {
+	if last := f.lastTold(all); last >= 0 && all[last].broken() {
+		issuing, f.refused = last, all[last].problem // another would be unknown to callers
+	} else if last := f.lastIssuer(all); last >= 0 && !all[issuing].known() {
 		issuing = last
 	}
-	f.ref, f.issuer = all[issuing].ref, all[issuing].Issuer
-	f.further = slices.Delete(all, issuing, issuing+1)
+	first := all[issuing]
+	f.ref, f.issuer = first.ref, first.Issuer
+	f.authorities = slices.Insert(slices.Delete(all, issuing, issuing+1), 0, first)
 	return nil
+}
+
+// further are the authorities that do not issue here.
+func (f facts) further() []accepted { return f.authorities[min(1, len(f.authorities)):] }
+
+// broken reports whether it may be used and cannot be at present.
+func (a accepted) broken() bool { return a.problem != nil && a.Object != nil }
+
+// lastTold is which of the authorities issued by what was told last; -1 if none did.
+func (f *facts) lastTold(all []accepted) int {
+	told := f.last.Status.Authorities
+	if len(told) == 0 || f.storedPair().IsZero() {
+		return -1
+	}
+	return slices.IndexFunc(all, func(a accepted) bool { return a.ref.Namespace == told[0].Namespace && a.ref.Name == told[0].Name })
+}
+
+// keep adds to what is trusted what gateways trust already of an authority that is broken, as long as they can: its callers are
+// not thrown out because of it, nor are the CRLs of the others held up.
+func (f *facts) keep(a accepted, now time.Time) pki.Bundle {
+	if !a.broken() {
+		return f.trust.Bundle
+	}
+	var kept []pki.BundleEntry
+	for _, e := range f.edges {
+		for _, entry := range e.stored.Trusted() {
+			own := slices.ContainsFunc(a.Object.Status.Generations, func(g v1alpha1.AuthorityGeneration) bool {
+				return g.SubjectKeyID == entry.CA.SubjectKeyID() && g.State != v1alpha1.GenerationWithdrawn
+			})
+			if own {
+				kept = append(kept, entry)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		return f.trust.Bundle
+	}
+	with, err := f.trust.Bundle.With(kept, now)
+	if err != nil {
+		return f.trust.Bundle // one of its CRLs has ended: gateways refuse its callers already
+	}
+	return with
 }
 
 // known reports whether its owner said that every caller knows the authority.
@@ -114,12 +159,12 @@ func (a accepted) beside(trusted, further pki.Bundle, now time.Time) (pki.Bundle
 // authoritiesTrusted tells whose callers are refused though the object names their authority; false if it names one.
 func (f facts) authoritiesTrusted() (metav1.Condition, bool) {
 	const kind = v1alpha1.ConditionAuthoritiesTrusted
-	if len(f.further) == 0 {
+	if len(f.further()) == 0 {
 		return metav1.Condition{}, false
 	}
 	var out []string
 	reason := ""
-	for _, a := range f.further {
+	for _, a := range f.further() {
 		if a.problem != nil {
 			out = append(out, a.problem.Message)
 			if reason == "" {

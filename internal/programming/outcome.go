@@ -34,7 +34,7 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		served.RenewalTime = &told
 		o.Status.ServerCertificate = served
 	}
-	for i, a := range append([]accepted{{ref: f.ref, Issuer: f.issuer}}, f.further...) {
+	for i, a := range f.authorities {
 		told := &o.Status.Authorities[i]
 		if ca := a.Signer.Authority; !ca.IsZero() {
 			notAfter := metav1.NewTime(ca.Certificate().NotAfter())

@@ -124,9 +124,9 @@ type facts struct {
 	issuer     issuer.Issuer
 	settings   rotate.LeafSettings
 	trust      trust
-	// ref names the issuer, further are the other authorities whose callers are accepted.
-	ref     types.NamespacedName
-	further []accepted
+	// authorities are all whose callers are accepted, the issuer first; ref names it.
+	authorities []accepted
+	ref         types.NamespacedName
 	// refused is why nothing is issued for the Gateway, though gateways are kept to what they may trust; nil if it is.
 	refused *issuer.Problem
 	// provided is whether the server certificate is somebody else's.

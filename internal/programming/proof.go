@@ -71,7 +71,7 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 		Known: before(t, f) != nil && !f.changed,
 	}
 	var further []proving.Subject
-	for _, a := range f.further {
+	for _, a := range f.further() {
 		if a.problem == nil && !issuer.OnlyVerifies(a.Object.Spec) {
 			also := wanted
 			also.Authority, also.Issuer, also.Next, also.Withdrawn, also.Held = a.ref, a.Signer.Generation, a.Next, a.Withdrawn, nil

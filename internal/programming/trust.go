@@ -41,16 +41,16 @@ const headersPatience = time.Minute
 // gatherTrust finds out what a Gateway is to trust: all that its authorities do, the one that issues first. It waits where it
 // is not known yet whether a workload is told who called: the CAs of others are not let in before, nor thrown out.
 func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now time.Time) error {
-	authorities := append([]accepted{{ref: f.ref, Issuer: f.issuer}}, f.further...)
-	f.trust.foreign = slices.ContainsFunc(authorities, func(a accepted) bool { return a.problem == nil && len(a.Object.Spec.TrustedCertificates) > 0 })
+	f.trust.foreign = slices.ContainsFunc(f.authorities, func(a accepted) bool { return a.problem == nil && len(a.Object.Spec.TrustedCertificates) > 0 })
 	if f.trust.foreign {
 		if err := p.gatherNames(ctx, t, f, now); err != nil || f.waiting {
 			return err
 		}
 	}
-	for n := range authorities {
-		a := &authorities[n]
+	for n := range f.authorities {
+		a := &f.authorities[n]
 		if a.problem != nil {
+			f.trust.Bundle = f.keep(*a, now)
 			continue
 		}
 		found, err := p.trustOf(ctx, f, a.Issuer, now)
@@ -64,7 +64,6 @@ func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now ti
 		}
 		f.trust.Bundle, a.problem = a.beside(f.trust.Bundle, found.Bundle, now)
 	}
-	f.further = authorities[1:]
 	if !f.trust.Bundle.IsZero() {
 		return nil
 	}

@@ -67,7 +67,7 @@ func TestCAsOfOthersWhereAPIRulesCannotBeRead(t *testing.T) {
 	p := &Programmer{Cluster: store, Headers: speechless{}}
 	gather := func(now time.Time) facts {
 		t.Helper()
-		f := facts{issuer: issuer.Issuer{Object: authority, Bundle: bundle(own)}, edges: []edge{{secrets: secrets, stored: stored}}}
+		f := facts{authorities: []accepted{{Issuer: issuer.Issuer{Object: authority, Bundle: bundle(own)}}}, edges: []edge{{secrets: secrets, stored: stored}}}
 		if err := p.gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
 			t.Fatal(err)
 		}

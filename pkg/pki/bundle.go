@@ -162,7 +162,7 @@ func PairEntries(cas []Certificate, crls []CRL) ([]BundleEntry, error) {
 func (b Bundle) With(further []BundleEntry, now time.Time) (Bundle, error) {
 	all := slices.Clone(b.entries)
 	for _, entry := range further {
-		if !slices.ContainsFunc(b.entries, func(e BundleEntry) bool { return e.CA.Equal(entry.CA) }) {
+		if !slices.ContainsFunc(all, func(e BundleEntry) bool { return e.CA.Equal(entry.CA) }) {
 			all = append(all, entry)
 		}
 	}

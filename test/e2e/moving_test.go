@@ -5,13 +5,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/edge"
+	"sallyport.dev/sallyport/internal/localstack/product"
 )
 
 // generationsOf are those of an authority's status.
@@ -105,6 +108,19 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	renewed.Roots = both
 	answered(t, "a caller of its next generation is let in", renewed, host, 418)
 
+	// The record of the one before is lost: its callers are not thrown out for it, and what is revoked of the other gets through.
+	stolen := byRequest(t, ns, "stolen", "new")
+	stolen.Roots = both
+	answered(t, "a caller is let in before it is revoked", stolen, host, 418)
+	lose(t, ns, "old")
+	look(t, ns, "old")
+	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted", "False AuthorityNotReady", "moving/old")
+	patch(t, "mtls.sallyport.dev/v1alpha1", "ClientCertificate", ns, "stolen", `{"spec": {"revocation": {"reason": "KeyCompromise"}}}`)
+	answered(t, "a revoked caller of the one that issues is refused", stolen, host, 0)
+	for range 5 {
+		answered(t, "a caller of the one whose record is lost is let in", early, host, 418)
+	}
+
 	annotate(t, ns, "edge", "authorities", `"new, unchecked, absent"`)
 	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted", "False LeftOut", "moving/unchecked has another spec.revocation.mode", "moving/absent does not exist")
 	answered(t, "a caller of an authority that was taken off is refused", early, host, 0)
@@ -112,6 +128,25 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	annotate(t, ns, "edge", "authorities", `"new"`)
 	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
 	checkThreeAnswers(t, late, host)
+}
+
+// lose deletes the record of an authority.
+func lose(t *testing.T, ns, name string) {
+	t.Helper()
+	var all corev1.SecretList
+	if err := shared.stack.Client().List(t.Context(), &all, client.InNamespace(product.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range all.Items {
+		s := &all.Items[i]
+		if strings.HasPrefix(s.Annotations["mtls.sallyport.dev/owner"], "CertificateAuthority/"+ns+"/"+name+"/") && s.Data["generations.json"] != nil {
+			if err := shared.stack.Client().Delete(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("%s/%s has no record", ns, name)
 }
 
 // publishedTrust is what callers of an authority are told to trust.

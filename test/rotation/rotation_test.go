@@ -148,6 +148,11 @@ func (r *run) call(ctx context.Context, c *caller) {
 	}
 	now := time.Now()
 	c.onboard(now)
+	if now.After(c.has.pair.Leaf.NotAfter) { // a crowded machine was late with what lies on the shelf: nobody calls with that
+		_ = c.shelf.look(ctx)
+		now = time.Now()
+		c.onboard(now)
+	}
 	served, err := c.call(ctx, at)
 	if ctx.Err() != nil {
 		return
