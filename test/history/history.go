@@ -67,6 +67,9 @@ func (v Violation) String() string {
 type span struct {
 	Revision
 	until time.Time
+	// shown is what a server or a caller shows, read once: a long run asks for it a million times.
+	shown    pki.Chain
+	shownErr error
 }
 
 // checker gathers violations.
@@ -91,15 +94,19 @@ func Check(revisions []Revision, end time.Time) []Violation {
 	slices.SortStableFunc(ordered, func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
 	ordered = slices.CompactFunc(ordered, func(a, b Revision) bool { return a.Number == b.Number && a.Key == b.Key })
 	c := checker{end: end}
-	for i, r := range ordered {
-		until := end
-		if next := slices.IndexFunc(ordered[i+1:], func(n Revision) bool { return n.Key == r.Key }); next >= 0 {
-			until = ordered[i+1+next].At
+	next := map[Key]time.Time{}
+	for _, r := range slices.Backward(ordered) {
+		until, changed := next[r.Key]
+		if !changed {
+			until = end
 		}
-		if !r.Deleted {
-			c.spans = append(c.spans, span{Revision: r, until: until})
+		if next[r.Key] = r.At; !r.Deleted {
+			s := span{Revision: r, until: until}
+			s.shown, s.shownErr = s.read()
+			c.spans = append(c.spans, s)
 		}
 	}
+	slices.Reverse(c.spans)
 	c.trust()
 	c.handedOut()
 	c.freshness()
@@ -143,7 +150,9 @@ func isCaller(s span) bool {
 }
 
 // chain is what a server or a caller shows.
-func (s span) chain() (pki.Chain, error) {
+func (s span) chain() (pki.Chain, error) { return s.shown, s.shownErr }
+
+func (s span) read() (pki.Chain, error) {
 	if s.Key.Kind == ClientCertificate {
 		return pki.ParseChain(s.Data[CertificateKey])
 	}

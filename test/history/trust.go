@@ -10,6 +10,13 @@ import (
 // (I1). A caller may keep a bundle that it took once until the last root in it has ended.
 func (c *checker) trust() {
 	published := c.of(isPublished)
+	known := make([][]pki.Certificate, len(published))
+	for i, taken := range published {
+		var err error
+		if known[i], err = pki.ParseCertificates(taken.Data["ca.crt"]); err != nil {
+			c.violate("I1", taken, "what is published cannot be read: %v", err)
+		}
+	}
 	for _, served := range c.of(isServer) {
 		chain, err := served.chain()
 		if err != nil {
@@ -18,12 +25,8 @@ func (c *checker) trust() {
 		if end := chain.Leaf().NotAfter(); end.Before(served.until) {
 			c.violate("I1", served, "it ended at %s, and was replaced at %s", end.Format(time.RFC3339), served.until.Format(time.RFC3339))
 		}
-		for _, taken := range published {
-			roots, err := pki.ParseCertificates(taken.Data["ca.crt"])
-			if err != nil {
-				c.violate("I1", taken, "what is published cannot be read: %v", err)
-				continue
-			}
+		for i, taken := range published {
+			roots := known[i]
 			from, to := later(served.At, taken.At), earlier(served.until, chain.Leaf().NotAfter())
 			for _, at := range []time.Time{from, later(from, to.Add(-time.Second))} {
 				if !from.Before(to) {
@@ -59,13 +62,13 @@ func verifies(chain pki.Chain, roots []pki.Certificate, at time.Time) error {
 
 // handedOut holds what gateways trust to what was handed out (I2).
 func (c *checker) handedOut() {
-	callers := c.of(isCaller)
+	callers, edges := c.of(isCaller), c.of(isEdgeTrust)
 	for _, handed := range append(c.of(isServer), callers...) {
 		chain, err := handed.chain()
 		if err != nil {
 			continue // I4 tells
 		}
-		for _, edge := range c.of(isEdgeTrust) {
+		for _, edge := range edges {
 			if edge.At.After(handed.At) || !edge.until.After(handed.At) {
 				continue // it is not what gateways had then
 			}
@@ -74,7 +77,7 @@ func (c *checker) handedOut() {
 			}
 		}
 	}
-	for _, edge := range c.of(isEdgeTrust) {
+	for _, edge := range edges {
 		bundle, err := pki.ParseBundle(edge.Data["ca.crt"], edge.Data["ca.crl"], edge.At)
 		if err != nil {
 			continue // I3 tells
