@@ -53,8 +53,11 @@ func (p *Programmer) gatherAuthorities(ctx context.Context, t Target, gateway in
 		f.ref = all[0].ref
 		return p.unusable(ctx, t, all[0], f, now)
 	}
-	if last := f.lastTold(all); last >= 0 && all[last].broken() {
-		issuing, f.refused = last, all[last].problem // another would be unknown to callers
+	if last := f.lastTold(all); last >= 0 && all[last].problem != nil && !t.Intent.Provided() && now.Before(f.nextIssues()) {
+		f.refused = all[last].problem // what is stored goes on: callers may know no other
+		if all[last].broken() {
+			issuing = last
+		}
 	} else if last := f.lastIssuer(all); last >= 0 && !all[issuing].known() {
 		issuing = last
 	}
@@ -77,6 +80,14 @@ func (f *facts) lastTold(all []accepted) int {
 		return -1
 	}
 	return slices.IndexFunc(all, func(a accepted) bool { return a.ref.Namespace == told[0].Namespace && a.ref.Name == told[0].Name })
+}
+
+// nextIssues is when another authority issues, if the one that did cannot any more: with a sixth of the life of the
+// certificate left, so that there is one after it.
+func (f *facts) nextIssues() time.Time {
+	const divisor = 6
+	leaf := f.storedPair().Leaf()
+	return leaf.NotAfter().Add(-leaf.NotAfter().Sub(leaf.NotBefore()) / divisor)
 }
 
 // keep adds to what is trusted what gateways trust already of an authority that is broken, as long as they can: its callers are

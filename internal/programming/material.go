@@ -60,7 +60,11 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		return f.providedMaterial(now), nil
 	}
 	if f.refused != nil {
-		return material{pair: f.storedPair(), next: now.Add(lookEvery)}, nil //nolint:nilerr // it is told in the status
+		next := now.Add(lookEvery)
+		if another := f.nextIssues(); another.After(now) {
+			next = first(next, another)
+		}
+		return material{pair: f.storedPair(), next: next}, nil //nolint:nilerr // it is told in the status
 	}
 	var last rotate.LeafPlan
 	for _, e := range f.edges {

@@ -58,7 +58,7 @@ func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 		return p.lastProof(t, f, now)
 	}
 	held := f.issuer.Signer.Held
-	if f.provided {
+	if f.provided || !f.issuer.Ledger.Signed(m.pair.Leaf()) {
 		held = nil // who trusts what somebody else signed is not known here
 	}
 	wanted := proving.Subject{

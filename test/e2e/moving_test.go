@@ -44,7 +44,7 @@ func generationsOf(ctx context.Context, ns, name string) ([]map[string]any, erro
 func TestMovingToAnotherAuthority(t *testing.T) {
 	const ns, host = "moving", "moving.example.com"
 	namespace(t, ns)
-	for name, mode := range map[string]string{"old": "CRL", "new": "CRL", "unchecked": "None"} {
+	for name, mode := range map[string]string{"old": "CRL", "new": "CRL", "third": "CRL", "unchecked": "None"} {
 		apply(t, fmt.Sprintf(`
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
@@ -128,6 +128,27 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	annotate(t, ns, "edge", "authorities", `"new"`)
 	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
 	checkThreeAnswers(t, late, host)
+
+	// The authority that issues is deleted by a mistake: the certificate stays that callers know.
+	annotate(t, ns, "edge", "authorities", `"new, third"`)
+	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted", "True Trusted")
+	third := byRequest(t, ns, "third", "third")
+	third.Roots = both
+	answered(t, "a caller of a third authority is let in", third, host, 418)
+	before := storedLeaf(t, "moving.edge.mtls").Serial()
+	gone := &unstructured.Unstructured{}
+	gone.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+	gone.SetKind("CertificateAuthority")
+	gone.SetNamespace(ns)
+	gone.SetName("new")
+	if err := shared.stack.Client().Delete(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, "MutualTLSEndpoint", ns, "gateway-edge", "Programmed", "False AuthorityNotFound", "moving/new does not exist")
+	if after := storedLeaf(t, "moving.edge.mtls").Serial(); after != before {
+		t.Error("another authority has issued, which callers may not know")
+	}
+	answered(t, "a caller of the third authority is still let in", third, host, 418)
 }
 
 // lose deletes the record of an authority.
