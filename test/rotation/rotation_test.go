@@ -21,7 +21,7 @@ import (
 
 var (
 	rotations  = flag.Int("rotations", 5, "rotations of the CA that TestNoCallerIsRefused waits for")
-	callEvery  = flag.Duration("call-every", 60*time.Millisecond, "time between two calls of one of the eight callers")
+	callEvery  = flag.Duration("call-every", 120*time.Millisecond, "time between two calls of one of the eight callers")
 	handshakes = flag.Int("handshakes", 5000, "calls that TestNoCallerIsRefused makes at least")
 	sums       = flag.String("sums", "", "`file` to which TestNoCallerIsRefused adds what it counted, and which tells the sums of all runs")
 )
@@ -120,6 +120,7 @@ func begin(t *testing.T, ns string, l lives, replicas ...int) *run {
 		r.repeat(ctx, *callEvery, func(ctx context.Context) { r.call(ctx, c) })
 	}
 	r.repeat(ctx, lookEvery, r.see)
+	r.done.Go(func() { r.tally.watchTheClock(ctx) })
 	t.Cleanup(r.end)
 	return r
 }
@@ -170,11 +171,13 @@ func (r *run) see(ctx context.Context) {
 	if err != nil {
 		return // it is read again in a moment
 	}
-	phase, active := "", ""
+	phase, active, blocked := "", "", ""
 	conditions, _, _ := unstructured.NestedSlice(ca.Object, "status", "conditions")
 	for _, each := range conditions {
 		if c := each.(map[string]any); c["type"] == "Rotating" { //nolint:forcetypeassert // conditions are objects
 			phase, _ = c["reason"].(string)
+		} else if c["type"] == "RotationBlocked" && c["status"] == "True" {
+			blocked = fmt.Sprint(c["message"])
 		}
 	}
 	generations, _, _ := unstructured.NestedSlice(ca.Object, "status", "generations")
@@ -183,7 +186,7 @@ func (r *run) see(ctx context.Context) {
 			active, _ = g["id"].(string)
 		}
 	}
-	r.tally.see(phase, active)
+	r.tally.see(phase, active, blocked)
 }
 
 // end stops the calls.
@@ -206,8 +209,26 @@ func (r *run) issued() int {
 // report tells what was counted.
 func (r *run) report() {
 	calls, rotated, leaves := r.tally.sum()
-	r.t.Logf("%d calls, %d rotations of the CA, %d server certificates and %d of callers, %d refused\n%s",
-		calls, rotated, leaves, r.issued(), r.tally.count(), r.tally.table())
+	r.t.Logf("%d calls, %d rotations of the CA, %d server certificates and %d of callers, %d refused; the machine did nothing for %s at most\n%s",
+		calls, rotated, leaves, r.issued(), r.tally.count(), r.tally.longestPause().Round(time.Millisecond), r.tally.table())
+	if r.t.Failed() {
+		r.t.Logf("steps of the authority:\n%s\nerrors of the agent:\n%s", strings.Join(r.tally.steps, "\n"), errorsOf(installed.Agents[0].Process.Log()))
+	}
+}
+
+// errorsOf are the last errors in a log.
+func errorsOf(log string) string {
+	whole, err := os.ReadFile(log)
+	if err != nil {
+		return err.Error()
+	}
+	var found []string
+	for line := range strings.Lines(string(whole)) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			found = append(found, line)
+		}
+	}
+	return strings.Join(found[max(0, len(found)-10):], "")
 }
 
 func TestNoCallerIsRefused(t *testing.T) {

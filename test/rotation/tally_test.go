@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,11 @@ type tally struct {
 	// activations are the generations that began to issue.
 	activations []string
 	phase       string
+	// step is what the authority told last, steps are all of it, for whoever looks for what went wrong.
+	step  string
+	steps []string
+	// pause is the longest time for which nothing ran: a crowded machine is late with everything.
+	pause time.Duration
 }
 
 func newTally(now time.Time) *tally {
@@ -59,13 +65,46 @@ func (t *tally) add(c *caller, at target, serial string, err error, now time.Tim
 }
 
 // see takes what the authority's status tells.
-func (t *tally) see(phase, active string) {
+func (t *tally) see(phase, active, blocked string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.phase = phase
+	step := phase
+	if blocked != "" {
+		step += ", blocked: " + blocked
+	}
+	if t.step != step {
+		t.step = step
+		t.steps = append(t.steps, time.Since(t.begun).Round(time.Millisecond).String()+": "+step)
+	}
 	if active != "" && !slices.Contains(t.activations, active) {
 		t.activations = append(t.activations, active)
 	}
+}
+
+// watchTheClock notes how late the machine is.
+func (t *tally) watchTheClock(ctx context.Context) {
+	const every = 20 * time.Millisecond
+	last := time.Now()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		t.mu.Lock()
+		t.pause = max(t.pause, time.Since(last)-every)
+		t.mu.Unlock()
+		last = time.Now()
+	}
+}
+
+func (t *tally) longestPause() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pause
 }
 
 // sum are the calls, the rotations and the server certificates that were served.
