@@ -32,6 +32,9 @@ const (
 	// ConditionAuthoritiesTrusted is on a MutualTLSEndpoint whose object names several authorities. True: gateways accept callers
 	// of all of them. False: the message names what is left out, and why.
 	ConditionAuthoritiesTrusted = "AuthoritiesTrusted"
+	// ConditionAdopted is on a MutualTLSEndpoint whose Secrets somebody made by hand and hands over. True: they were taken over;
+	// the message says what of them goes on, and until when. False: the message says what is left as it is or left out, and why.
+	ConditionAdopted = "Adopted"
 	// ConditionHostConflict is on a MutualTLSEndpoint. True: an older Gateway holds one of its hosts on the same port of the
 	// same ingress, so that Istio serves that host from the older one.
 	ConditionHostConflict = "HostConflict"
@@ -61,6 +64,11 @@ const (
 	ReasonInvalid = "Invalid"
 	// ReasonForeignSecret says that a Secret of the needed name exists and is not ours, so that it was left alone.
 	ReasonForeignSecret = "ForeignSecret"
+	// ReasonAdopted says that hand-made Secrets were taken over.
+	ReasonAdopted = "Adopted"
+	// ReasonAdoptionNeedsCRL says that hand-made Secrets have a CA without a CRL, and gateways would refuse its callers because
+	// the authority revokes by CRL.
+	ReasonAdoptionNeedsCRL = "AdoptionNeedsCRL"
 	// ReasonSecretAccessDenied says that the agent may not read or write Secrets in that namespace.
 	ReasonSecretAccessDenied = "SecretAccessDenied"
 	// ReasonForeignChange says that another writer changed a Secret of ours.

@@ -148,7 +148,8 @@ type ServedCertificate struct {
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial"`
 
-	// authorityKeyID is the subject key id of the generation that issued it, in lower-case hexadecimal. Absent if it is provided.
+	// authorityKeyID is the subject key id of the generation that issued it, in lower-case hexadecimal. Absent if it is provided, or
+	// was made by hand and taken over.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	AuthorityKeyID string `json:"authorityKeyID,omitempty"`
@@ -157,7 +158,8 @@ type ServedCertificate struct {
 	// +required
 	NotAfter metav1.Time `json:"notAfter"`
 
-	// renewalTime is when it will be renewed. Of a provided certificate it is when its owner ought to have replaced it: with a
+	// renewalTime is when it will be renewed. Of one that was made by hand and taken over it is when one of the authority takes
+	// its place. Of a provided certificate it is when its owner ought to have replaced it: with a
 	// tenth of its life left, ten days at most.
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
@@ -214,6 +216,13 @@ type MutualTLSEndpointStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Authorities []EndpointAuthority `json:"authorities,omitempty"`
 
+	// adoptedCertificates is how each CA stands that was made by hand and taken over, by its key id.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	AdoptedCertificates []TrustedCertificateStatus `json:"adoptedCertificates,omitempty"`
+
 	// serverCertificate that is written.
 	// +optional
 	ServerCertificate *ServedCertificate `json:"serverCertificate,omitempty"`
@@ -222,7 +231,8 @@ type MutualTLSEndpointStatus struct {
 	// +optional
 	Replicas *ReplicaCounts `json:"replicas,omitempty"`
 
-	// conditions: Accepted, Programmed, Proven, Ready, HostConflict, NoIngressMatch, ConflictingWriter, Released.
+	// conditions: Accepted, Programmed, Proven, Ready, TrustedCertificatesCurrent, AuthoritiesTrusted, Adopted, HostConflict,
+	// NoIngressMatch, ConflictingWriter, Released.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -649,6 +649,13 @@ func (in *MutualTLSEndpointStatus) DeepCopyInto(out *MutualTLSEndpointStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.AdoptedCertificates != nil {
+		in, out := &in.AdoptedCertificates, &out.AdoptedCertificates
+		*out = make([]TrustedCertificateStatus, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.ServerCertificate != nil {
 		in, out := &in.ServerCertificate, &out.ServerCertificate
 		*out = new(ServedCertificate)

@@ -12,6 +12,7 @@ import (
 
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // caKey and crlKey pair: istiod ignores a CRL under another key than the one that
@@ -23,8 +24,8 @@ const (
 
 // EdgeSecrets are the two Secrets of a Gateway in one ingress namespace.
 type EdgeSecrets struct {
-	// Server and CA are where.
-	Server, CA types.NamespacedName
+	// Server and CA are where. Adopted is where that is remembered which was taken over of hand-made ones.
+	Server, CA, Adopted types.NamespacedName
 	// Owner is the Gateway.
 	Owner intent.Owner
 	// Provided is whether the server's is somebody else's: it is read, and never written.
@@ -38,7 +39,14 @@ type StoredEdge struct {
 	Pair pki.Pair
 	// Unreadable says why a pair that is there was not taken, nil if it was.
 	Unreadable error
-	server, ca *corev1.Secret
+	// Offer is what is handed over in their place; nil if nothing is.
+	Offer *Offer
+	// Adopted is what was taken over before. Forgotten says why it cannot be read, nil if it can.
+	Adopted   rotate.Adopted
+	Forgotten error
+
+	server, ca, record *corev1.Secret
+	byHand             byHand
 }
 
 // Versions are those in which the Secrets were read.
@@ -84,14 +92,21 @@ func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
 	if stored.ca, err = c.Secret(ctx, s.CA); err != nil {
 		return StoredEdge{}, err
 	}
+	if stored.record, err = c.Secret(ctx, s.Adopted); err != nil {
+		return StoredEdge{}, err
+	}
+	stored.remembered()
 	if s.Provided {
-		return c.provided(ctx, s, stored)
+		if stored, err = c.provided(ctx, s, stored); err != nil {
+			return StoredEdge{}, err
+		}
+		return stored, c.lookForOffer(ctx, s, &stored)
 	}
 	if stored.server, err = c.Secret(ctx, s.Server); err != nil {
 		return StoredEdge{}, err
 	}
 	if stored.server == nil {
-		return stored, nil
+		return stored, c.lookForOffer(ctx, s, &stored)
 	}
 	if owner, ours := OwnerOf(stored.server); !ours || !owner.Same(s.Owner) {
 		return stored, nil // another's key is not ours to serve
@@ -100,19 +115,13 @@ func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
 	return stored, nil
 }
 
-// provided reads a server's pair that is somebody else's, which no cache shows. Istio takes cert and
-// key before tls.crt and tls.key (istio/istio:pilot/pkg/credentials/kube/secrets.go).
+// provided reads a server's pair that is somebody else's, which no cache shows.
 func (c *Cluster) provided(ctx context.Context, s EdgeSecrets, stored StoredEdge) (StoredEdge, error) {
 	var err error
 	if stored.server, err = c.LiveSecret(ctx, s.Server); err != nil || stored.server == nil {
 		return stored, err
 	}
-	data := stored.server.Data
-	certificate, key := data["cert"], data["key"]
-	if len(certificate) == 0 || len(key) == 0 {
-		certificate, key = data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]
-	}
-	stored.Pair, stored.Unreadable = pki.ParsePair(certificate, key)
+	stored.Pair, stored.Unreadable = pairIn(stored.server.Data)
 	return stored, nil
 }
 
@@ -120,6 +129,8 @@ func (c *Cluster) provided(ctx context.Context, s EdgeSecrets, stored StoredEdge
 type EdgeOutcome struct {
 	// CA and Server are what was done to each Secret.
 	CA, Server Outcome
+	// Adopted is whether hand-made Secrets were taken over.
+	Adopted bool
 }
 
 // Changed reports whether anything was written.
@@ -143,42 +154,65 @@ func (o EdgeOutcome) Foreign(s EdgeSecrets) (types.NamespacedName, bool) {
 // and CRLs change in one write. If one of the two names is taken by somebody else's
 // Secret, neither is written: with one of them ours and the other not, Istio would
 // trust what somebody else wrote. What somebody else keeps changing is put right once a
-// minute at most. A provided server Secret is left to its owner.
+// minute at most. A provided server Secret is left to its owner. What is handed over is remembered first, and then taken over
+// as it was read: whoever is accepted by it goes on being.
 func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, trusted pki.Bundle, stored StoredEdge, now time.Time) (EdgeOutcome, error) {
 	data := map[string][]byte{caKey: trusted.CertificatesPEM()}
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
 	}
-	if !s.Provided {
-		if taken, err := c.foreign(ctx, s.Server, s.Owner, stored.server); err != nil || taken {
-			return EdgeOutcome{Server: Foreign}, err
-		}
-	}
 	var outcome EdgeOutcome
+	adopted := stored.Adopted
+	if stored.Offer != nil && stored.Offer.Problem == nil {
+		adopted = stored.Offer.Adopted.At(now)
+		written, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now)
+		if err != nil || written == Foreign {
+			return EdgeOutcome{CA: written}, err
+		}
+		stored.takeOver(s.Provided)
+		outcome.Adopted = true
+	} else if !s.Provided && stored.foreign(s.Owner) {
+		return EdgeOutcome{Server: Foreign}, nil
+	}
 	var err error
-	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data}
+	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Adopts: outcome.Adopted}
 	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign || s.Provided {
 		return outcome, err
 	}
 	server := WantedSecret{
-		Key: s.Server, Type: corev1.SecretTypeTLS, Owner: s.Owner,
+		Key: s.Server, Type: corev1.SecretTypeTLS, Owner: s.Owner, Adopts: outcome.Adopted,
 		Data: map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM()},
+	}
+	if stored.server != nil && stored.server.Type == corev1.SecretTypeOpaque && adopted.Made(pair) {
+		server.Type = corev1.SecretTypeOpaque // another type is another Secret, and there is one copy of its key
 	}
 	outcome.Server, err = c.writeContested(ctx, server, stored.server, now)
 	return outcome, err
 }
 
-// foreign reports whether a Secret is somebody else's: the one the cache shows, or
-// where it shows none the one that is there.
-func (c *Cluster) foreign(ctx context.Context, key types.NamespacedName, owner intent.Owner, secret *corev1.Secret) (bool, error) {
-	if secret == nil {
-		var err error
-		if secret, err = c.LiveSecret(ctx, key); err != nil || secret == nil {
-			return false, err
-		}
+// takeOver has the hand-made Secrets replaced, as they were read. With a provided server certificate they stay their owner's.
+func (s *StoredEdge) takeOver(provided bool) {
+	if provided {
+		return
 	}
-	found, ours := OwnerOf(secret)
-	return !ours || !found.Same(owner), nil
+	if s.byHand.server != nil {
+		s.server = s.byHand.server
+	}
+	if s.byHand.ca != nil {
+		s.ca = s.byHand.ca
+	}
+}
+
+// foreign reports whether the server's Secret is somebody else's.
+func (s StoredEdge) foreign(owner intent.Owner) bool {
+	if s.byHand.server != nil {
+		return true
+	}
+	if s.server == nil {
+		return false
+	}
+	found, ours := OwnerOf(s.server)
+	return !ours || !found.Same(owner)
 }
 
 // EdgeSecretsOf are the Secrets of ours in the ingress namespaces that were made

@@ -33,7 +33,7 @@ func material(t *testing.T) (pki.Pair, pki.Bundle) {
 }
 
 func (f fixture) edgeSecrets(name string) EdgeSecrets {
-	return EdgeSecrets{Server: f.key(name), CA: f.key(name + "-cacert"), Owner: owner("edge")}
+	return EdgeSecrets{Server: f.key(name), CA: f.key(name + "-cacert"), Adopted: f.key(name + "-adopted"), Owner: owner("edge")}
 }
 
 func (f fixture) writeEdge(t *testing.T, s EdgeSecrets, pair pki.Pair, bundle pki.Bundle) EdgeOutcome {

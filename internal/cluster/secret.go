@@ -47,6 +47,8 @@ type WantedSecret struct {
 	Labels map[string]string
 	// Data in full.
 	Data map[string][]byte
+	// Adopts is whether it takes the place of one that its owner hands over to Owner.
+	Adopts bool
 }
 
 func (w WantedSecret) object() *corev1.Secret {
@@ -106,7 +108,7 @@ func (c *Cluster) WriteSecret(ctx context.Context, wanted WantedSecret, stored *
 			return "", nil, err
 		}
 	}
-	if owner, ours := OwnerOf(stored); !ours || !owner.Same(wanted.Owner) {
+	if owner, ours := OwnerOf(stored); (!ours || !owner.Same(wanted.Owner)) && !wanted.adopts(stored) {
 		return Foreign, stored, nil
 	}
 	if wanted.equals(stored) {
@@ -180,6 +182,13 @@ func (w WantedSecret) equals(stored *corev1.Secret) bool {
 		}
 	}
 	return maps.EqualFunc(stored.Data, w.Data, bytes.Equal)
+}
+
+// adopts reports whether the stored Secret, which is somebody else's, is handed over to the owner.
+func (w WantedSecret) adopts(stored *corev1.Secret) bool {
+	_, marked := OwnerOf(stored)
+	to, err := intent.ParseAdopt(stored.Annotations[intent.KeyAdopt])
+	return w.Adopts && !marked && err == nil && to.Namespace == w.Owner.Namespace && to.Name == w.Owner.Name
 }
 
 // DeleteSecret deletes a Secret of ours as it was read. One that changed meanwhile

@@ -3,7 +3,10 @@ package issuer
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
@@ -19,6 +22,23 @@ type Trust struct {
 	Others []rotate.Standing
 	// Next is when to look again; zero if only a change of the authority changes anything.
 	Next time.Time
+}
+
+// maxLeftOut bounds what is told of one entry, in bytes.
+const maxLeftOut = 1024
+
+// Told is how the CA of somebody else stands, as a status tells it under a name.
+func Told(name string, s rotate.Standing) v1alpha1.TrustedCertificateStatus {
+	t := v1alpha1.TrustedCertificateStatus{Name: name}
+	if !s.NotAfter.IsZero() {
+		notAfter, renewal := metav1.NewTime(s.NotAfter), metav1.NewTime(s.Expected)
+		t.NotAfter, t.RenewalTime = &notAfter, &renewal
+	}
+	if s.LeftOut != nil {
+		why := strings.ToValidUTF8(s.LeftOut.Error(), "?")
+		t.LeftOut = strings.ToValidUTF8(why[:min(len(why), maxLeftOut)], "")
+	}
+	return t
 }
 
 // TrustOf adds spec.trustedCertificates to the bundle of an authority.

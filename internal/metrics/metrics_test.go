@@ -150,10 +150,19 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`authority_rotation_phase{namespace="shop",name="default",phase="Stable"} 1`,
 			`object_problem{kind="CertificateAuthority",namespace="shop",name="default",condition="RotationBlocked",reason="ReplicaRefuses"} 1`,
 		}},
+		"a Gateway whose hand-made CA goes on for a while": {world{endpoints: store{endpoint("shop", "gateway-edge", func(e *v1alpha1.MutualTLSEndpoint) {
+			e.Status.ServerCertificate = nil
+			e.Status.AdoptedCertificates = []v1alpha1.TrustedCertificateStatus{{Name: "7f"}, {Name: "8a", NotAfter: at(time.Hour), RenewalTime: at(-time.Hour)}}
+			e.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionAdopted, metav1.ConditionFalse, v1alpha1.ReasonLeftOut)}
+		})}}, []string{
+			`object_problem{kind="MutualTLSEndpoint",namespace="shop",name="gateway-edge",condition="Adopted",reason="LeftOut"} 1`,
+			`trusted_certificate_not_after_timestamp_seconds{kind="MutualTLSEndpoint",namespace="shop",name="gateway-edge",entry="8a"} 1772370000`,
+			`trusted_certificate_renewal_timestamp_seconds{kind="MutualTLSEndpoint",namespace="shop",name="gateway-edge",entry="8a"} 1772362800`,
+		}},
 		"an authority that trusts CAs of others": {world{authorities: store{authority("shop", "default", partner, func(a *v1alpha1.CertificateAuthority) { a.Status.NotAfter = nil })}}, []string{
 			`object_problem{kind="CertificateAuthority",namespace="shop",name="default",condition="TrustedCertificatesCurrent",reason="LeftOut"} 1`,
-			`trusted_certificate_not_after_timestamp_seconds{namespace="shop",name="default",entry="partner"} 1772402400`,
-			`trusted_certificate_renewal_timestamp_seconds{namespace="shop",name="default",entry="partner"} 1772398800`,
+			`trusted_certificate_not_after_timestamp_seconds{kind="CertificateAuthority",namespace="shop",name="default",entry="partner"} 1772402400`,
+			`trusted_certificate_renewal_timestamp_seconds{kind="CertificateAuthority",namespace="shop",name="default",entry="partner"} 1772398800`,
 		}},
 		"an authority whose ledger cannot be read": {world{authorities: store{authority("shop", "unreadable", func(a *v1alpha1.CertificateAuthority) {
 			a.Status.Conditions = []metav1.Condition{

@@ -16,7 +16,7 @@ type problems struct {
 
 func newProblems() *problems {
 	return &problems{problem: newMetric("sallyport_object_problem",
-		"A condition of an object that calls for attention: Ready, RevocationCurrent, TrustedCertificatesCurrent, AuthoritiesTrusted or SourceCurrent is False, or something is True that ought not to be; 1.",
+		"A condition of an object that calls for attention: Ready, RevocationCurrent, TrustedCertificatesCurrent, AuthoritiesTrusted, Adopted or SourceCurrent is False, or something is True that ought not to be; 1.",
 		"kind", "namespace", "name", "condition", "reason")}
 }
 
@@ -69,7 +69,7 @@ func callsForAttention(c *metav1.Condition) bool {
 	case v1alpha1.ConditionReady: // what was revoked is not ready on purpose
 		return c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonRevoked
 	case v1alpha1.ConditionRevocationCurrent, v1alpha1.ConditionTrustedCertificatesCurrent, v1alpha1.ConditionAuthoritiesTrusted,
-		v1alpha1.ConditionSourceCurrent:
+		v1alpha1.ConditionAdopted, v1alpha1.ConditionSourceCurrent:
 		return c.Status == metav1.ConditionFalse
 	case v1alpha1.ConditionConflictingWriter, v1alpha1.ConditionHostConflict, v1alpha1.ConditionNoIngressMatch,
 		v1alpha1.ConditionSecretAccessDenied, v1alpha1.ConditionReleased, v1alpha1.ConditionRotationBlocked, v1alpha1.ConditionCallersCutOff:

@@ -6,6 +6,8 @@ import "sallyport.dev/sallyport/api/v1alpha1"
 var reasons = []string{
 	v1alpha1.ReasonAccepted,
 	v1alpha1.ReasonActivate,
+	v1alpha1.ReasonAdopted,
+	v1alpha1.ReasonAdoptionNeedsCRL,
 	v1alpha1.ReasonAuthorityNotAllowed,
 	v1alpha1.ReasonAuthorityNotFound,
 	v1alpha1.ReasonAuthorityNotReady,

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // accepted is an authority whose callers a Gateway accepts.
@@ -82,13 +83,8 @@ func (f *facts) lastTold(all []accepted) int {
 	return slices.IndexFunc(all, func(a accepted) bool { return a.ref.Namespace == told[0].Namespace && a.ref.Name == told[0].Name })
 }
 
-// nextIssues is when another authority issues, if the one that did cannot any more: with a sixth of the life of the
-// certificate left, so that there is one after it.
-func (f *facts) nextIssues() time.Time {
-	const divisor = 6
-	leaf := f.storedPair().Leaf()
-	return leaf.NotAfter().Add(-leaf.NotAfter().Sub(leaf.NotBefore()) / divisor)
-}
+// nextIssues is when another authority issues, if the one that did cannot any more.
+func (f *facts) nextIssues() time.Time { return rotate.Handover(f.storedPair().Leaf()) }
 
 // keep adds to what is trusted what gateways trust already of an authority that is broken, as long as they can: its callers are
 // not thrown out because of it, nor are the CRLs of the others held up.

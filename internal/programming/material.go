@@ -66,6 +66,9 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		}
 		return material{pair: f.storedPair(), next: next}, nil //nolint:nilerr // it is told in the status
 	}
+	if m, goesOn := f.handMaterial(now); goesOn {
+		return m, nil
+	}
 	var last rotate.LeafPlan
 	for _, e := range f.edges {
 		last = rotate.PlanServer(e.stored.Pair, f.hosts, f.settings, f.issuer.Signer, now)
@@ -139,7 +142,7 @@ func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.T
 			return err
 		}
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
-		f.changed = f.changed || outcome.Changed()
+		f.changed, f.taken = f.changed || outcome.Changed(), f.taken || outcome.Adopted
 	}
 	return nil
 }

@@ -22,13 +22,15 @@ import (
 
 // outcome tells how a Gateway stands once its Secrets were written, or could not be.
 func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcome {
-	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Next: m.next}
+	o := Outcome{Status: statusOf(t, f), Issued: m.issued, Adopted: f.taken, Next: m.next}
 	if !m.pair.IsZero() {
 		leaf := m.pair.Leaf()
 		served := &v1alpha1.ServedCertificate{Serial: leaf.Serial().String(), AuthorityKeyID: leaf.AuthorityKeyID(), NotAfter: metav1.NewTime(leaf.NotAfter())}
 		renewal := f.issuer.Signer.RenewalTime(leaf, f.settings)
 		if f.provided {
 			served.AuthorityKeyID, renewal = "", expectedBy(leaf)
+		} else if f.madeByHand(m.pair) {
+			served.AuthorityKeyID, renewal = "", rotate.Handover(leaf)
 		}
 		told := metav1.NewTime(renewal.Truncate(time.Second)) // as it is stored
 		served.RenewalTime = &told
@@ -42,14 +44,14 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		}
 		told.AcceptedGeneration = acceptedGeneration(f.last, *told, p.acceptedOf(t.Endpoint, a.ref))
 	}
-	if !f.provided && !f.holds(m.pair) {
+	if !f.provided && !f.madeByHand(m.pair) && !f.holds(m.pair) {
 		o.Status.Authorities, o.Status.Hosts = f.last.Status.Authorities, f.last.Status.Hosts
 	}
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed, supported and allowed")
 	if f.refused != nil && f.refused.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, f.refused.Reason, f.refused.Message)
 	}
-	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f), proven.replicas
+	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f, m.pair), proven.replicas
 	o.Next = first(o.Next, f.trust.Next)
 	for _, c := range f.contests {
 		o.Next = first(o.Next, c.Next)
@@ -99,7 +101,10 @@ func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.T
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
 	}
-	o.Status.Conditions = conditions(accepted, condition.False(v1alpha1.ConditionProgrammed, problem.Reason, problem.Message), last, f)
+	o.Status.Conditions = conditions(accepted, condition.False(v1alpha1.ConditionProgrammed, problem.Reason, problem.Message), last, f, f.storedPair())
+	if f.adoption.offered {
+		o.Next = first(o.Next, now.Add(missingEvery))
+	}
 	o.Status.Replicas = last.replicas
 	return o
 }
@@ -127,6 +132,9 @@ func statusOf(t Target, f facts) v1alpha1.MutualTLSEndpointStatus {
 	}
 	for _, n := range named {
 		status.Authorities = append(status.Authorities, v1alpha1.EndpointAuthority{Namespace: n.Namespace, Name: n.Name})
+	}
+	if f.adoption.problem == nil {
+		status.AdoptedCertificates = f.adoption.stands
 	}
 	for _, e := range f.edges {
 		status.Secrets = append(status.Secrets, v1alpha1.EndpointSecrets{Namespace: e.secrets.Server.Namespace, Server: e.secrets.Server.Name, CA: e.secrets.CA.Name})
@@ -164,7 +172,7 @@ func programmed(f facts) metav1.Condition {
 	}
 	for _, e := range f.edges {
 		if e.isTaken {
-			return no(v1alpha1.ReasonForeignSecret, fmt.Sprintf("Secret %s exists and was not made for this Gateway: delete it, or leave credentialName out of the Gateway", e.taken))
+			return no(v1alpha1.ReasonForeignSecret, fmt.Sprintf("Secret %s exists and was not made for this Gateway: delete it, hand it over (%s: %s), or leave credentialName out of the Gateway", e.taken, intent.KeyAdopt, e.secrets.Owner.Namespace+"/"+e.secrets.Owner.Name))
 		}
 	}
 	return condition.True(v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgrammed, "the Gateway is mutual and its Secrets are current")
@@ -172,7 +180,7 @@ func programmed(f facts) metav1.Condition {
 
 // conditions are all that an endpoint has. Ready waits for Proven where anything can be
 // tried.
-func conditions(accepted, programmed metav1.Condition, proven proof, f facts) []metav1.Condition {
+func conditions(accepted, programmed metav1.Condition, proven proof, f facts, serving pki.Pair) []metav1.Condition {
 	all := []metav1.Condition{accepted, programmed, proven.condition}
 	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the edge asks for client certificates, and has what it needs to verify them")
 	if proven.required && proven.condition.Status != metav1.ConditionTrue {
@@ -188,6 +196,12 @@ func conditions(accepted, programmed metav1.Condition, proven proof, f facts) []
 		all = append(all, others)
 		if others.Status != metav1.ConditionTrue {
 			ready = condition.False(v1alpha1.ConditionReady, others.Reason, others.Message)
+		}
+	}
+	if made, any := f.adopted(serving); any {
+		all = append(all, made)
+		if made.Status != metav1.ConditionTrue {
+			ready = condition.False(v1alpha1.ConditionReady, made.Reason, made.Message)
 		}
 	}
 	for _, c := range []metav1.Condition{programmed, accepted} {

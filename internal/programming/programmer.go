@@ -7,10 +7,13 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -72,11 +75,23 @@ type Outcome struct {
 	Status v1alpha1.MutualTLSEndpointStatus
 	// Issued is why a server certificate was issued in this pass; empty if none was.
 	Issued rotate.Reason
+	// Adopted is whether hand-made Secrets were taken over in this pass.
+	Adopted bool
 	// Next is when to look again; zero if only a change can make anything due.
 	Next time.Time
 	// Waiting is whether the pass could not be made yet, and nothing is wrong: the
 	// authority was just made, or the agent has just begun.
 	Waiting bool
+}
+
+// Announce tells in events of the object what the pass did.
+func (o Outcome) Announce(recorder events.EventRecorder, object runtime.Object) {
+	if o.Adopted {
+		recorder.Eventf(object, nil, corev1.EventTypeNormal, v1alpha1.ReasonAdopted, "AdoptSecrets", "took over the Secrets that were made by hand")
+	}
+	if o.Issued != "" {
+		recorder.Eventf(object, nil, corev1.EventTypeNormal, string(o.Issued), "IssueServerCertificate", "issued server certificate %s", o.Status.ServerCertificate.Serial)
+	}
 }
 
 // Program makes one pass. It writes each Secret at most once.
@@ -111,6 +126,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
 			f.contests = append(f.contests, contest)
 		}
+		if e.isTaken {
+			material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone
+		}
 	}
 	return p.outcome(t, f, material, p.prove(t, f, material, now)), nil
 }
@@ -139,8 +157,10 @@ type facts struct {
 	contests []cluster.Contest
 	// trouble is what keeps the edge from being programmed, for people.
 	trouble []string
-	// changed is whether a Secret was written.
-	changed bool
+	// adoption is what was made by hand.
+	adoption adoption
+	// changed is whether a Secret was written, taken whether hand-made ones were taken over.
+	changed, taken bool
 }
 
 // edge is one ingress namespace.
@@ -166,19 +186,29 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 	if err := p.Cluster.Client().Get(ctx, t.Endpoint, &f.last); client.IgnoreNotFound(err) != nil {
 		return f, fmt.Errorf("reading MutualTLSEndpoint %s: %w", t.Endpoint, err)
 	}
+	f.provided = t.Intent.Provided()
 	if err := p.gatherSecrets(ctx, t, gateway, &f); err != nil {
 		return f, err
 	}
+	f.gatherAdoption(now)
 	if err := p.gatherAuthorities(ctx, t, gateway, &f, now); err != nil || f.waiting {
 		return f, err
 	}
 	if err := p.gatherTrust(ctx, t, &f, now); err != nil || f.waiting {
 		return f, err
 	}
-	if f.provided = t.Intent.Provided(); f.provided {
-		return f, nil // nobody is issued a certificate for its hosts
+	if !f.provided { // nobody is issued a certificate for its hosts otherwise
+		if err := p.gatherSettings(ctx, t, gateway, &f); err != nil {
+			return f, err
+		}
 	}
-	return f, p.gatherSettings(ctx, t, gateway, &f)
+	switch {
+	case f.adoption.problem != nil:
+		return f, f.adoption.problem
+	case f.adoption.offered && f.refused != nil:
+		return f, f.refused
+	}
+	return f, nil
 }
 
 // gatherSettings finds out what the server certificate is to be like, or why none is issued.
@@ -217,7 +247,8 @@ func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingres
 	for _, namespace := range namespaces {
 		secrets := cluster.EdgeSecrets{
 			Server: types.NamespacedName{Namespace: namespace, Name: server}, CA: types.NamespacedName{Namespace: namespace, Name: ca},
-			Owner: OwnerOf(t.Gateway), Provided: t.Intent.Provided(),
+			Adopted: types.NamespacedName{Namespace: namespace, Name: intent.AdoptedSecretName(gateway.Namespace, gateway.Name)},
+			Owner:   OwnerOf(t.Gateway), Provided: f.provided,
 		}
 		stored, err := p.Cluster.Edge(ctx, secrets)
 		if err != nil {

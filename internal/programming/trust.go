@@ -42,7 +42,7 @@ const headersPatience = time.Minute
 // is not known yet whether a workload is told who called: the CAs of others are not let in before, nor thrown out.
 func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now time.Time) error {
 	f.trust.foreign = slices.ContainsFunc(f.authorities, func(a accepted) bool { return a.problem == nil && len(a.Object.Spec.TrustedCertificates) > 0 })
-	if f.trust.foreign {
+	if f.trust.foreign || len(f.adoption.made) > 0 {
 		if err := p.gatherNames(ctx, t, f, now); err != nil || f.waiting {
 			return err
 		}
@@ -64,6 +64,7 @@ func (p *Programmer) gatherTrust(ctx context.Context, t Target, f *facts, now ti
 		}
 		f.trust.Bundle, a.problem = a.beside(f.trust.Bundle, found.Bundle, now)
 	}
+	f.trustAdopted(now)
 	if !f.trust.Bundle.IsZero() {
 		return nil
 	}

@@ -38,7 +38,7 @@ func TestCAsOfOthersWhereAPIRulesCannotBeRead(t *testing.T) {
 	store := cluster.New(view, view.Client, namespace)
 	old, added, own := testpki.Root(t, "old", testpki.Around(now)), testpki.Root(t, "added", testpki.Around(now)), testpki.Root(t, "own", testpki.Around(now))
 	secrets := cluster.EdgeSecrets{
-		Server: types.NamespacedName{Namespace: namespace, Name: "shop"}, CA: types.NamespacedName{Namespace: namespace, Name: "shop-cacert"},
+		Server: types.NamespacedName{Namespace: namespace, Name: "shop"}, CA: types.NamespacedName{Namespace: namespace, Name: "shop-cacert"}, Adopted: types.NamespacedName{Namespace: namespace, Name: "shop-adopted"},
 		Owner: intent.Owner{Kind: "Gateway", Namespace: namespace, Name: "edge", UID: "1"}, Provided: true,
 	}
 	bundle := func(of ...testpki.Issued) pki.Bundle {

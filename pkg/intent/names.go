@@ -11,8 +11,9 @@ import (
 // Suffixes of the names of Secrets. Istio reads a name that ends in -cacert as a
 // CA only (istio/istio:pilot/pkg/security/model/authentication.go).
 const (
-	serverSuffix = ".mtls"
-	caSuffix     = "-cacert"
+	serverSuffix  = ".mtls"
+	caSuffix      = "-cacert"
+	adoptedSuffix = "-adopted"
 )
 
 // maxGatewayName is the longest <namespace>.<name> that leaves room for the
@@ -54,6 +55,12 @@ func ServerSecretName(namespace, name string) string { return namespace + "." + 
 // CASecretName is the Secret with the CAs of the callers of a Gateway.
 func CASecretName(namespace, name string) string {
 	return CASecretFor(ServerSecretName(namespace, name))
+}
+
+// AdoptedSecretName is the Secret that remembers what was taken over of the hand-made
+// Secrets of a Gateway.
+func AdoptedSecretName(namespace, name string) string {
+	return ServerSecretName(namespace, name) + adoptedSuffix
 }
 
 // CASecretFor is where Istio looks for the CAs that belong to a credentialName.

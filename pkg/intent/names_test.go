@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -51,5 +52,35 @@ func TestGatewaysOfTwoNamespacesNeverShareASecret(t *testing.T) {
 	// The namespace ends at the first dot, so the name may have as many as it likes.
 	if a, b := ServerSecretName("a", "b.c"), ServerSecretName("a.b", "c"); a != b || CheckName(KindGateway, "a.b", "c") == nil {
 		t.Errorf("%s and %s, and a namespace with a dot passes", a, b)
+	}
+}
+
+// A Secret is handed over to one Gateway, in the form that its annotation has.
+func TestParseAdopt(t *testing.T) {
+	for value, want := range map[string]types.NamespacedName{
+		"shop/edge":                          {Namespace: "shop", Name: "edge"},
+		"shop/edge.v1":                       {Namespace: "shop", Name: "edge.v1"},
+		"":                                   {},
+		"edge":                               {},
+		"/edge":                              {},
+		"shop/":                              {},
+		"shop/edge/b":                        {},
+		"Shop/edge":                          {},
+		"a.b/edge":                           {},
+		"shop/edge, shop/b":                  {},
+		"shop/" + strings.Repeat("a", 254):   {},
+		strings.Repeat("a", 1<<20) + "/edge": {},
+		"Gateway/shop/edge":                  {},
+	} {
+		found, err := ParseAdopt(value)
+		if found != want || (err == nil) != (want.Name != "") {
+			t.Errorf("%.40q: %v, error %v", value, found, err)
+		}
+		if err != nil && len(err.Error()) > 600 {
+			t.Errorf("%.40q: the error has %d bytes", value, len(err.Error()))
+		}
+	}
+	if name := AdoptedSecretName("shop", strings.Repeat("a", 235)); len(validation.IsDNS1123Subdomain(name)) > 0 {
+		t.Errorf("the longest name has %d characters", len(name))
 	}
 }

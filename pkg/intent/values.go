@@ -86,6 +86,15 @@ func parseServerCredentialName(value string) (string, *field.Error) {
 	return value, nil
 }
 
+// ParseAdopt reads the value of the annotation KeyAdopt: the Gateway that a Secret is handed over to.
+func ParseAdopt(value string) (types.NamespacedName, error) {
+	namespace, name, _ := strings.Cut(value, "/")
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return types.NamespacedName{}, fmt.Errorf("reading %s: found %.300q, expected <namespace>/<name> of the Gateway that takes the Secret over", KeyAdopt, value)
+	}
+	return types.NamespacedName{Namespace: namespace, Name: name}, nil
+}
+
 func parseMinTLS(value string) (TLSVersion, *field.Error) {
 	if v := TLSVersion(value); v == TLS12 || v == TLS13 {
 		return v, nil

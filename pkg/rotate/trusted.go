@@ -78,10 +78,10 @@ func (l Ledger) TrustAlso(bundle pki.Bundle, trusted []TrustedCertificate, s Aut
 	return bundle, standings
 }
 
-var (
-	errNeedsCRL = errors.New("it states no CRL, and with revocation by CRL gateways refuse every caller of a CA without one: state one for each of its CAs")
-	errNoCRL    = errors.New("it states a CRL, and with revocation None gateways check none: leave it out, or ask for CRL")
-)
+// ErrNeedsCRL says that gateways would refuse every caller of a CA that states no CRL.
+var ErrNeedsCRL = errors.New("it states no CRL, and with revocation by CRL gateways refuse every caller of a CA without one: state one for each of its CAs")
+
+var errNoCRL = errors.New("it states a CRL, and with revocation None gateways check none: leave it out, or ask for CRL")
 
 // unfit says what keeps an entry out at any time, nil if nothing does.
 func (t TrustedCertificate) unfit(revocation bool) error {
@@ -89,7 +89,7 @@ func (t TrustedCertificate) unfit(revocation bool) error {
 	case t.Unreadable != nil:
 		return t.Unreadable
 	case revocation && t.Entries[0].CRL.IsZero():
-		return errNeedsCRL
+		return ErrNeedsCRL
 	case !revocation && !t.Entries[0].CRL.IsZero():
 		return errNoCRL
 	}

@@ -29,8 +29,14 @@ func TestSecretsThatGatewaysTrust(t *testing.T) {
 		"another name in the agent's place":    {manifest: secretIn(system, "helm", opaque, "", "a: b")},
 		"the agent's mark":                     {manifest: secretIn("shop", "marked", opaque, mark("ClientCertificate/shop/a/b"), "a: b"), refused: "belongs to the agent"},
 		"a ledger's label":                     {manifest: secretIn("shop", "marked", opaque, ", labels: {"+mtls+"ledger: keys}", "a: b"), refused: "labels under mtls.sallyport.dev/ on a Secret"},
-		"an offer that nobody takes":           {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"adopt: shop/edge}", "a: b"), refused: "adopt is not supported by this version"},
-		"an offer in upper case":               {manifest: secretIn("shop", "mine", opaque, ", annotations: {Mtls.sallyport.dev/adopt: shop/edge}", "a: b"), refused: "adopt is not supported by this version"},
+		"one that is handed over":              {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"adopt: shop/edge.v1}", "a: b")},
+		"one that nobody can take over":        {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"adopt: shop/edge}", "a: b"), refused: "in the namespace of an ingress adopt"},
+		"handed over in upper case":            {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {Mtls.sallyport.dev/adopt: shop/edge}", "a: b"), refused: "in the namespace of an ingress adopt"},
+		"handed over to a name alone":          {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"adopt: edge}", "a: b"), refused: "<namespace>/<name> of the Gateway"},
+		"handed over to two":                   {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"adopt: \"shop/edge,shop/b\"}", "a: b"), refused: "<namespace>/<name> of the Gateway"},
+		"handed over to an owner":              {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"adopt: Gateway/shop/edge}", "a: b"), refused: "<namespace>/<name> of the Gateway"},
+		"the name of what is remembered":       {manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, "", "ca.crt: a"), refused: "belongs to the agent"},
+		"the agent remembers":                  {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, ca.crl: b, tls.crt: c")},
 		"a CA that is offered":                 {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: default}", "a: b")},
 		"a CA that is offered elsewhere":       {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: other/default}", "a: b"), refused: "with the name of a CertificateAuthority of its namespace"},
 		"a CA that is offered to nobody":       {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: \"\"}", "a: b"), refused: "with the name of a CertificateAuthority of its namespace"},
@@ -57,6 +63,9 @@ func TestTheAgentIsHeldToItsJob(t *testing.T) {
 		"a CA inside a server's pair":         {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair+", ca.crt: c"), refused: "a server's Secret has the keys"},
 		"keys that Istio prefers":             {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-cacert", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, cacert: b"), refused: "a Secret of CAs has the keys"},
 		"a server's pair where no gateway is": {by: agent, manifest: secretIn("shop", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair), refused: "for an owner of that kind or namespace"},
+		"a server's pair without its type":    {by: agent, manifest: secretIn("istio-system", "edge-cert", opaque, mark("Gateway/shop/edge/u"), pair), refused: "with type kubernetes.io/tls only"},
+		"a key that is remembered":            {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, tls.key: b"), refused: "no key of anybody"},
+		"what is remembered for another":      {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/other/edge/u"), "ca.crt: a"), refused: "with type kubernetes.io/tls only"},
 		"a caller of another namespace":       {by: agent, manifest: secretIn("shop", "caller", tls, mark("ClientCertificate/other/caller/u"), pair), refused: "for an owner of that kind or namespace"},
 		"another Secret of its own namespace": {by: agent, manifest: secretIn(system, "helm", opaque, mark("CertificateAuthority/shop/default/u"), "a: b"), refused: "for an owner of that kind or namespace"},
 
@@ -70,6 +79,42 @@ func TestTheAgentIsHeldToItsJob(t *testing.T) {
 		"a Gateway without a mark":       {by: agent, manifest: gatewayIn("shop", "orders-mtls", "a: b", "mode: SIMPLE, credentialName: a"), refused: "the agent makes the Gateways <apirule>-mtls only"},
 		"a Gateway marked by another":    {manifest: managed("orders-mtls", owned), refused: "written by the agent only"},
 	})
+}
+
+// The agent takes over what is handed over to the Gateway that it takes it over for, and leaves nothing in it that Istio prefers.
+func TestTheAgentTakesOverWhatIsHandedOver(t *testing.T) {
+	for name, row := range map[string]struct {
+		namespace, secret, kind, to string
+		owner, data, keep           string
+		refused                     string
+	}{
+		"the server's":                      {"istio-system", "hand", tls, "shop/edge", "Gateway/shop/edge/u", pair, "", ""},
+		"the server's of another type":      {"istio-system", "hand", opaque, "shop/edge", "Gateway/shop/edge/u", pair, "", ""},
+		"the CA's":                          {"istio-system", "hand-cacert", opaque, "shop/edge", "Gateway/shop/edge/u", "ca.crt: a, ca.crl: b", "", ""},
+		"with a CA in the server's":         {"istio-system", "hand", opaque, "shop/edge", "Gateway/shop/edge/u", pair + ", ca.crt: c", "", "a server's Secret has the keys"},
+		"with a CA that Istio prefers":      {"istio-system", "hand-cacert", opaque, "shop/edge", "Gateway/shop/edge/u", "ca.crt: a, cacert: b", "", "a Secret of CAs has the keys"},
+		"for another Gateway":               {"istio-system", "hand", tls, "shop/edge", "Gateway/shop/other/u", pair, "", "or what was handed over"},
+		"for one whose name begins like it": {"istio-system", "hand", tls, "shop/edg", "Gateway/shop/edge/u", pair, "", "or what was handed over"},
+		"for a caller":                      {"istio-system", "hand", tls, "shop/edge", "ClientCertificate/istio-system/edge/u", pair, "", "or what was handed over"},
+		"that keeps the annotation":         {"istio-system", "hand", tls, "shop/edge", "Gateway/shop/edge/u", pair, ", " + mtls + "adopt: shop/edge", "or what was handed over"},
+		"that nobody handed over":           {"istio-system", "hand", tls, "", "Gateway/shop/edge/u", pair, "", "or what was handed over"},
+		"where no gateway runs":             {"shop", "hand", tls, "", "Gateway/shop/edge/u", pair, "", "or what was handed over"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			annotations := ""
+			if row.to != "" {
+				annotations = ", annotations: {" + mtls + "adopt: " + row.to + "}"
+			}
+			stored := parse(secretIn(row.namespace, row.secret, row.kind, annotations, pair+", ca.crt: c"))
+			if err := admin.Create(t.Context(), stored); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = admin.Delete(context.WithoutCancel(t.Context()), stored) })
+			taken := parse(secretIn(row.namespace, row.secret, row.kind, ", labels: {"+mtls+`managed: "true"}, annotations: {`+mtls+"owner: "+row.owner+row.keep+"}", row.data))
+			taken.SetResourceVersion(stored.GetResourceVersion())
+			check(t, agent.Update(t.Context(), taken, client.DryRunAll), row.refused)
+		})
+	}
 }
 
 // The agent keeps an object whose deletion revokes, and changes nothing of what it asks for.

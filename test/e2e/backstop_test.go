@@ -123,7 +123,7 @@ func TestBackstop(t *testing.T) {
 		"a Secret with the agent's mark":                   {"{apiVersion: v1, kind: Secret, metadata: {name: marked, namespace: backstop, labels: {mtls.sallyport.dev/managed: \"true\"}}}", "belongs to the agent of Sallyport"},
 		"a Secret that offers itself":                      {"{apiVersion: v1, kind: Secret, metadata: {name: offered, namespace: backstop, annotations: {mtls.sallyport.dev/use-as-ca: default}}}", ""},
 		"a Secret that offers itself to another namespace": {"{apiVersion: v1, kind: Secret, metadata: {name: offered-away, namespace: backstop, annotations: {mtls.sallyport.dev/use-as-ca: shop/default}}}", "with the name of a CertificateAuthority of its namespace"},
-		"a Secret that asks to be taken over":              {"{apiVersion: v1, kind: Secret, metadata: {name: adopted, namespace: backstop, annotations: {mtls.sallyport.dev/adopt: shop/edge}}}", "adopt is not supported by this version"},
+		"a Secret that asks to be taken over":              {"{apiVersion: v1, kind: Secret, metadata: {name: adopted, namespace: backstop, annotations: {mtls.sallyport.dev/adopt: shop/edge}}}", "in the namespace of an ingress adopt"},
 		"a ConfigMap, which is nobody's business of ours":  {"{apiVersion: v1, kind: ConfigMap, metadata: {name: mine, namespace: backstop}}", ""},
 	}
 	for name, test := range tests {

@@ -126,8 +126,8 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	}
 	if programmed.Issued != "" {
 		r.Counters.Issued(metrics.Server, programmed.Issued)
-		r.Recorder.Eventf(rule, nil, corev1.EventTypeNormal, string(programmed.Issued), "IssueServerCertificate", "issued server certificate %s", programmed.Status.ServerCertificate.Serial)
 	}
+	programmed.Announce(r.Recorder, rule)
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, programmed.Status, now); err != nil {
 		return pass.Again(err)
 	}

@@ -8,31 +8,16 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/issuer"
 )
-
-// maxLeftOut bounds what is told of one entry, in bytes.
-const maxLeftOut = 1024
 
 // trusted is how the CAs of others stand, for the status.
 func (v view) trusted() []v1alpha1.TrustedCertificateStatus {
 	var told []v1alpha1.TrustedCertificateStatus
 	for _, s := range v.others {
-		t := v1alpha1.TrustedCertificateStatus{Name: s.Name}
-		if !s.NotAfter.IsZero() {
-			notAfter, renewal := metav1.NewTime(s.NotAfter), metav1.NewTime(s.Expected)
-			t.NotAfter, t.RenewalTime = &notAfter, &renewal
-		}
-		if s.LeftOut != nil {
-			t.LeftOut = bounded(s.LeftOut.Error())
-		}
-		told = append(told, t)
+		told = append(told, issuer.Told(s.Name, s))
 	}
 	return told
-}
-
-func bounded(text string) string {
-	text = strings.ToValidUTF8(text, "?")
-	return strings.ToValidUTF8(text[:min(len(text), maxLeftOut)], "")
 }
 
 // trustedCertificatesCurrent names those that gateways do not trust.
@@ -41,7 +26,7 @@ func (v view) trustedCertificatesCurrent() metav1.Condition {
 	var out []string
 	for _, s := range v.others {
 		if s.LeftOut != nil {
-			out = append(out, fmt.Sprintf("%s: %s", s.Name, bounded(s.LeftOut.Error())))
+			out = append(out, fmt.Sprintf("%s: %s", s.Name, issuer.Told(s.Name, s).LeftOut))
 		}
 	}
 	if len(out) == 0 {

@@ -87,8 +87,8 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 	}
 	if outcome.Issued != "" {
 		r.Counters.Issued(metrics.Server, outcome.Issued)
-		r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, string(outcome.Issued), "IssueServerCertificate", "issued server certificate %s", outcome.Status.ServerCertificate.Serial)
 	}
+	outcome.Announce(r.Recorder, gateway)
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
 		return pass.Again(err)
 	}

@@ -1,0 +1,236 @@
+package programming
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/internal/testpki"
+	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
+)
+
+// teller are Headers that know whether a workload is told who called.
+type teller bool
+
+func (d teller) Tell(context.Context, types.NamespacedName) (does, known bool, err error) {
+	return bool(d), true, nil
+}
+
+// byHand is what somebody made: his CA, a server certificate that ends after six hours, and his CRL.
+type byHand struct {
+	root testpki.Issued
+	pair pki.Pair
+	crl  []byte
+}
+
+func newByHand(t *testing.T, now time.Time) byHand {
+	t.Helper()
+	span := testpki.Span{From: now, To: now.Add(6 * time.Hour)}
+	root := testpki.Root(t, "by hand", testpki.Around(now))
+	leaf := root.Leaf(t, "shop.example.com", span)
+	pair, err := pki.ParsePair(leaf.PEM(), leaf.KeyPEM(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return byHand{root, pair, root.CRL(t, 1, span)}
+}
+
+func (b byHand) made(t *testing.T, crls ...byte) rotate.Adopted {
+	t.Helper()
+	made, err := rotate.ParseAdopted(b.pair.CertificatePEM(), b.root.PEM(), crls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// stands are the facts of a Gateway whose own authority has a CA, with a CRL or without.
+func (b byHand) stands(t *testing.T, mode v1alpha1.RevocationMode, now time.Time, edges ...cluster.StoredEdge) facts {
+	t.Helper()
+	own := testpki.Root(t, "own", testpki.Around(now))
+	var crl []byte
+	if mode == v1alpha1.RevocationCRL {
+		crl = own.CRL(t, 1, testpki.Around(now))
+	}
+	bundle, err := pki.ParseBundle(own.PEM(), crl, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &v1alpha1.CertificateAuthority{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "default"}, Spec: v1alpha1.CertificateAuthoritySpec{
+		Source: v1alpha1.AuthoritySource{Type: v1alpha1.SourceSelfSigned}, Revocation: v1alpha1.RevocationSettings{Mode: mode},
+	}}
+	authority, err := pki.ParseAuthority(own.PEM(), own.KeyPEM(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := issuer.Issuer{Object: object, Bundle: bundle, Signer: rotate.SignerOf(authority)}
+	is.Signer.Generation.Authority = authority
+	f := facts{hosts: []string{"shop.example.com"}, issuer: is, ref: types.NamespacedName{Namespace: "shop", Name: "default"}, authorities: []accepted{{Issuer: is}}}
+	for _, stored := range edges {
+		f.edges = append(f.edges, edge{stored: stored, secrets: cluster.EdgeSecrets{
+			Server: types.NamespacedName{Namespace: "istio-system", Name: "hand"}, Adopted: types.NamespacedName{Namespace: "istio-system", Name: "shop.edge.mtls-adopted"},
+		}})
+	}
+	return f
+}
+
+// All is judged before anything is taken over: nobody who is accepted by what was made by hand is refused afterwards.
+func TestWhatStandsAgainstTakingOver(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b, other := newByHand(t, now), newByHand(t, now)
+	offered := func(a rotate.Adopted) cluster.StoredEdge {
+		return cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: a}}
+	}
+	plain := map[string]any{}
+	const none, crl = v1alpha1.RevocationNone, v1alpha1.RevocationCRL
+	for name, row := range map[string]struct {
+		mode    v1alpha1.RevocationMode
+		edges   []cluster.StoredEdge
+		gateway map[string]any
+		headers Headers
+		reason  string // empty: nothing
+		says    string
+	}{
+		"nothing":                                {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), "", ""},
+		"nothing, with its CRL":                  {crl, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), "", ""},
+		"it has no CRL":                          {crl, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), v1alpha1.ReasonAdoptionNeedsCRL, `CA "by hand": it states no CRL`},
+		"its CRL would not be heeded":            {none, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), v1alpha1.ReasonLeftOut, "with revocation None gateways check none"},
+		"callers are told apart by name":         {none, []cluster.StoredEdge{offered(b.made(t))}, map[string]any{"spec": map[string]any{"servers": []any{map[string]any{"tls": map[string]any{"subjectAltNames": []any{"a"}}}}}}, teller(false), v1alpha1.ReasonForeignAuthorityNotAllowed, "can mint any name"},
+		"a workload is told who called":          {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(true), v1alpha1.ReasonForeignAuthorityNotAllowed, intent.KeyClientHeaders},
+		"nobody knows whether one is":            {none, []cluster.StoredEdge{offered(b.made(t))}, plain, speechless{}, v1alpha1.ReasonPending, "APIRules cannot be read"},
+		"it cannot be read":                      {none, []cluster.StoredEdge{{Offer: &cluster.Offer{Problem: errors.New("garbage")}}}, plain, teller(false), v1alpha1.ReasonForeignSecret, "garbage"},
+		"another certificate somewhere else":     {none, []cluster.StoredEdge{offered(b.made(t)), {Pair: other.pair}}, plain, teller(false), v1alpha1.ReasonForeignSecret, "another server certificate"},
+		"the same certificate everywhere":        {none, []cluster.StoredEdge{offered(b.made(t)), offered(b.made(t))}, plain, teller(false), "", ""},
+		"nothing, with nobody's CA":              {crl, []cluster.StoredEdge{offered(rotate.Adopted{})}, plain, speechless{}, "", ""},
+		"nothing, though another was taken over": {crl, []cluster.StoredEdge{{Pair: b.pair, Adopted: b.made(t, b.crl...)}}, plain, teller(false), "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := b.stands(t, row.mode, now, row.edges...)
+			p := &Programmer{Headers: row.headers}
+			_ = p.patience.waits(false, now.Add(-headersPatience))
+			f.gatherAdoption(now)
+			if err := p.gatherTrust(t.Context(), Target{Gateway: row.gateway}, &f, now); err != nil || f.waiting {
+				t.Fatalf("waiting: %t, error %v", f.waiting, err)
+			}
+			if row.reason == "" {
+				if f.adoption.problem != nil || f.adoption.leftOut != "" {
+					t.Errorf("problem %v, left out %q", f.adoption.problem, f.adoption.leftOut)
+				}
+				if made := len(f.adoption.made) > 0; made != bytes.Contains(f.trust.Bundle.CertificatesPEM(), b.root.PEM()) {
+					t.Errorf("something was made: %t, and its CA is among the trusted: %t", made, !made)
+				}
+				return
+			}
+			if f.adoption.problem == nil || f.adoption.problem.Reason != row.reason || !strings.Contains(f.adoption.problem.Message, row.says) || !strings.Contains(f.adoption.problem.Message, "stays as it is") {
+				t.Errorf("problem %+v, expected %s: %s", f.adoption.problem, row.reason, row.says)
+			}
+			if c, any := f.adopted(f.storedPair()); !any || c.Status != metav1.ConditionFalse || c.Reason != row.reason {
+				t.Errorf("it tells %+v", c)
+			}
+		})
+	}
+}
+
+// What was taken over is judged in each pass: what changes later leaves it out and holds up nothing else.
+func TestWhatWasTakenOverGoesOnAsLongAsItCan(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	const none, crl = v1alpha1.RevocationNone, v1alpha1.RevocationCRL
+	for name, row := range map[string]struct {
+		mode    v1alpha1.RevocationMode
+		crl     []byte
+		at      time.Duration
+		headers Headers
+		trusted bool
+		tells   string
+	}{
+		"it goes on":                          {none, nil, 0, teller(false), true, "the server certificate until 2026-09-01T17:00:00Z, or until spec.rotation.callersUpdated of CertificateAuthority shop/default names its active key; callers of CA \"by hand\" as long as Secret istio-system/shop.edge.mtls-adopted is there"},
+		"its CRL ends":                        {crl, b.crl, 6 * time.Hour, teller(false), false, "False LeftOut: callers of what was made by hand are refused: CA \"by hand\""},
+		"its CA ends":                         {none, nil, 25 * time.Hour, teller(false), false, "False LeftOut"},
+		"revocation is asked for":             {crl, nil, 0, teller(false), false, "False AdoptionNeedsCRL"},
+		"a workload is told who called":       {none, nil, 0, teller(true), false, "False ForeignAuthorityNotAllowed"},
+		"APIRules cannot be read for a while": {none, nil, 0, speechless{}, false, "True Adopted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := now.Add(row.at)
+			f := b.stands(t, row.mode, at, cluster.StoredEdge{Pair: b.pair, Adopted: b.made(t, row.crl...)})
+			p := &Programmer{Headers: row.headers}
+			_ = p.patience.waits(false, at.Add(-headersPatience))
+			f.gatherAdoption(at)
+			if err := p.gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, at); err != nil || f.waiting || f.adoption.problem != nil {
+				t.Fatalf("waiting: %t, problem %v, error %v", f.waiting, f.adoption.problem, err)
+			}
+			if n := len(f.trust.Bundle.Entries()); bytes.Contains(f.trust.Bundle.CertificatesPEM(), b.root.PEM()) != row.trusted || n < 1 {
+				t.Errorf("%d CAs are trusted, and the hand-made one is among them: %t", n, !row.trusted)
+			}
+			c, any := f.adopted(b.pair)
+			if said := string(c.Status) + " " + c.Reason + ": " + c.Message; !any || !strings.Contains(said, row.tells) {
+				t.Errorf("it tells %s", said)
+			}
+		})
+	}
+}
+
+// The hand-made server certificate serves until a sixth of its life is left, or until its callers are said to know the
+// authority's; another one in its place is nobody's.
+func TestTheHandMadeServerCertificateGivesWay(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b, other := newByHand(t, now), newByHand(t, now)
+	for name, row := range map[string]struct {
+		stored  pki.Pair
+		at      time.Duration
+		known   bool
+		hosts   []string
+		serves  bool
+		trouble string
+	}{
+		"it serves":                         {stored: b.pair, serves: true},
+		"until a sixth of its life is left": {stored: b.pair, at: 5*time.Hour - time.Second, serves: true},
+		"and then no more":                  {stored: b.pair, at: 5 * time.Hour},
+		"nor when it has ended":             {stored: b.pair, at: 7 * time.Hour},
+		"nor when callers know the next":    {stored: b.pair, known: true},
+		"another in its place does not":     {stored: other.pair},
+		"nor does none":                     {},
+		"a host that it is not for":         {stored: b.pair, hosts: []string{"shop.example.com", "new.example.com"}, serves: true, trouble: "the server certificate that was made by hand is not for host new.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := b.stands(t, v1alpha1.RevocationNone, now, cluster.StoredEdge{Pair: row.stored, Adopted: b.made(t)})
+			if row.hosts != nil {
+				f.hosts = row.hosts
+			}
+			if row.known {
+				f.authorities[0].Object.Spec.Rotation.CallersUpdated = f.issuer.Signer.Generation.Authority.Certificate().SubjectKeyID()
+			}
+			f.gatherAdoption(now)
+			m, serves := f.handMaterial(now.Add(row.at))
+			if serves != row.serves || !strings.Contains(m.trouble, row.trouble) || (row.trouble == "") != (m.trouble == "") {
+				t.Errorf("it serves: %t, trouble %q", serves, m.trouble)
+			}
+			if serves && (!m.pair.Equal(b.pair) || !m.next.Equal(now.Add(5*time.Hour))) {
+				t.Errorf("looked at again at %s", m.next)
+			}
+		})
+	}
+}
+
+// What is remembered and cannot be read is told, and holds up nothing.
+func TestAMemoryThatCannotBeRead(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	f := b.stands(t, v1alpha1.RevocationNone, now, cluster.StoredEdge{Pair: b.pair, Forgotten: errors.New("garbage")})
+	f.gatherAdoption(now)
+	if len(f.trouble) != 1 || !strings.Contains(f.trouble[0], "istio-system/shop.edge.mtls-adopted") || f.adoption.problem != nil {
+		t.Errorf("trouble %q, problem %v", f.trouble, f.adoption.problem)
+	}
+}

@@ -1,0 +1,115 @@
+package rotate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sallyport.dev/sallyport/pkg/pki"
+)
+
+// Adopted is what was taken over of what somebody made by hand for a Gateway: the certificate that its server goes on with
+// for a while, and the CAs whose callers go on being accepted there. The zero Adopted is nothing.
+type Adopted struct {
+	server  pki.Chain
+	entries []pki.BundleEntry
+}
+
+// ParseAdopted reads a server's certificate with the CAs above it, CAs of callers, and their CRLs, all in PEM. Each may be
+// empty.
+func ParseAdopted(server, cas, crls []byte) (Adopted, error) {
+	var a Adopted
+	if len(server) > 0 {
+		var err error
+		if a.server, err = pki.ParseChain(server); err != nil {
+			return Adopted{}, err
+		}
+	}
+	if len(cas) == 0 {
+		if len(crls) > 0 {
+			return Adopted{}, errors.New("there are CRLs, and no CA that they could belong to")
+		}
+		return a, nil
+	}
+	whole := ParseTrustedCertificate("", cas, crls)
+	a.entries = whole.Entries
+	return a, whole.Unreadable
+}
+
+// At is what is worth to be taken over at now: all but the CAs that have ended, whose callers gateways refuse already.
+func (a Adopted) At(now time.Time) Adopted {
+	current := Adopted{server: a.server}
+	for _, group := range a.CAs() {
+		if group.standing(false, now).NotAfter.After(now) {
+			current.entries = append(current.entries, group.Entries...)
+		}
+	}
+	return current
+}
+
+// IsZero reports whether it is nothing.
+func (a Adopted) IsZero() bool { return a.server.Leaf().IsZero() && len(a.entries) == 0 }
+
+// ServerPEM is the server's certificate with the CAs above it; nil if there is none.
+func (a Adopted) ServerPEM() []byte {
+	if a.server.Leaf().IsZero() {
+		return nil
+	}
+	return a.server.PEM()
+}
+
+// CAsPEM are the CAs, CRLsPEM their CRLs; nil if there are none.
+func (a Adopted) CAsPEM() []byte {
+	var all []byte
+	for _, e := range a.entries {
+		all = append(all, e.CA.PEM()...)
+	}
+	return all
+}
+
+// CRLsPEM are the CRLs of the CAs; nil if there are none.
+func (a Adopted) CRLsPEM() []byte {
+	var all []byte
+	for _, e := range a.entries {
+		if !e.CRL.IsZero() {
+			all = append(all, e.CRL.PEM()...)
+		}
+	}
+	return all
+}
+
+// Made reports whether a pair is the one that was taken over.
+func (a Adopted) Made(pair pki.Pair) bool {
+	return !pair.IsZero() && !a.server.Leaf().IsZero() && a.server.Leaf().Equal(pair.Leaf())
+}
+
+// Handover is when a certificate of another issuer takes the place of a server's, unless its callers are said to know that
+// issuer before: with a sixth of its life left, so that there is one after it.
+func Handover(leaf pki.Certificate) time.Time {
+	const divisor = 6
+	return leaf.NotAfter().Add(-leaf.NotAfter().Sub(leaf.NotBefore()) / divisor)
+}
+
+// CAs are the CAs in groups, each to be judged by itself: those of which one signed another.
+func (a Adopted) CAs() []TrustedCertificate {
+	var groups []TrustedCertificate
+	for _, entry := range a.entries {
+		joined := []pki.BundleEntry{entry}
+		groups = slices.DeleteFunc(groups, func(g TrustedCertificate) bool {
+			hangs := slices.ContainsFunc(g.Entries, func(e pki.BundleEntry) bool { return issuedBy(e.CA, entry.CA) || issuedBy(entry.CA, e.CA) })
+			if hangs {
+				joined = append(joined, g.Entries...)
+			}
+			return hangs
+		})
+		groups = append(groups, TrustedCertificate{Name: fmt.Sprintf("CA %q", entry.CA.X509().Subject.CommonName), Entries: joined})
+	}
+	return groups
+}
+
+// issuedBy reports whether a CA signed another. Hand-made ones have no key identifiers.
+func issuedBy(c, above pki.Certificate) bool {
+	return bytes.Equal(c.X509().RawIssuer, above.X509().RawSubject) && c.X509().CheckSignatureFrom(above.X509()) == nil
+}
