@@ -146,6 +146,28 @@ func TestTheTypeOfAHandMadeSecretIsPutRightWithTheNextCertificate(t *testing.T) 
 	}
 }
 
+// What is remembered gets its mark back, and is named again like the rest; what its owner deleted stays away.
+func TestWhatIsRemembered(t *testing.T) {
+	f, h := newFixture(t), newHandMade(t)
+	s := f.edgeSecrets("tls")
+	f.put(t, f.handedOver("tls", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t), "ca.crt": h.root.PEM()}))
+	_, bundle := material(t)
+	pair := f.edge(t, s).Pair
+	f.writeEdge(t, s, pair, bundle)
+	f.change(t, f.read(t, "tls-adopted"), func(o *corev1.Secret) { o.Annotations[UnreferencedSince] = "2026-03-01T12:00:00Z" })
+	f.writeEdge(t, s, pair, bundle)
+	if _, given := f.read(t, "tls-adopted").Annotations[UnreferencedSince]; given {
+		t.Error("it would be collected sooner than the rest")
+	}
+	if err := f.view.Delete(t.Context(), f.read(t, "tls-adopted")); err != nil {
+		t.Fatal(err)
+	}
+	f.writeEdge(t, s, pair, bundle)
+	if again, err := f.LiveSecret(t.Context(), s.Adopted); err != nil || again != nil {
+		t.Errorf("it is made again: error %v", err)
+	}
+}
+
 // What nobody hands over, or what somebody else would write back, stays as it is.
 func TestWhatIsNotTakenOver(t *testing.T) {
 	h := newHandMade(t)

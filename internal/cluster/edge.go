@@ -173,6 +173,10 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 		outcome.Adopted = true
 	} else if !s.Provided && stored.foreign(s.Owner) {
 		return EdgeOutcome{Server: Foreign}, nil
+	} else if stored.record != nil && stored.Forgotten == nil { // its mark, and that nothing names it any more
+		if _, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now); err != nil {
+			return EdgeOutcome{}, err
+		}
 	}
 	var err error
 	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Adopts: outcome.Adopted}

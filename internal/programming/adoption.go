@@ -35,6 +35,8 @@ type adoption struct {
 type made struct {
 	rotate.Adopted
 	in types.NamespacedName
+	// offered is whether it is yet to be taken over.
+	offered bool
 }
 
 // gatherAdoption finds out what was made by hand. All ingress namespaces serve one certificate, so what is taken over has to be
@@ -52,7 +54,7 @@ func (f *facts) gatherAdoption(now time.Time) {
 			found = offer.Adopted.At(now)
 		}
 		if !found.IsZero() {
-			f.adoption.made = append(f.adoption.made, made{found, e.secrets.Adopted})
+			f.adoption.made = append(f.adoption.made, made{found, e.secrets.Adopted, e.stored.Offer != nil})
 		}
 		if e.stored.Forgotten != nil {
 			f.trouble = append(f.trouble, fmt.Sprintf("Secret %s remembers what was taken over of hand-made Secrets, and cannot be read: %s; restore it, or delete it and callers of those CAs are refused", e.secrets.Adopted, e.stored.Forgotten))
@@ -73,9 +75,40 @@ func (f *facts) refuseAdoption(reason, why string) {
 	}
 }
 
+// decline leaves what is offered out of all that follows, because something stands against it.
+func (f *facts) decline() {
+	f.adoption.made = slices.DeleteFunc(f.adoption.made, func(m made) bool { return m.offered })
+	f.adoption.leftOut, f.adoption.reason, f.adoption.stands = "", "", nil
+	for i := range f.edges {
+		f.edges[i].stored.Offer = nil
+	}
+}
+
+// waitsWithAdoption says why nothing at all is written: what is offered has to stay as it is, and nothing that is ours has to be
+// kept current; nil otherwise.
+func (f facts) waitsWithAdoption() *issuer.Problem {
+	ours := slices.ContainsFunc(f.edges, func(e edge) bool { return len(e.stored.Trusted()) > 0 })
+	switch {
+	case !f.adoption.offered || ours:
+		return nil
+	case f.adoption.problem != nil:
+		return f.adoption.problem
+	}
+	return f.refused
+}
+
 // trustAdopted adds the CAs that were made by hand to what the Gateway trusts, each as long as gateways would work with it. What
 // is not taken over yet is so only if all of them would be trusted: nobody is refused by that.
 func (f *facts) trustAdopted(now time.Time) {
+	own, next := f.trust.Bundle, f.trust.Next
+	if f.trustMade(now); f.adoption.problem != nil {
+		f.trust.Bundle, f.trust.Next = own, next
+		f.decline()
+		f.trustMade(now)
+	}
+}
+
+func (f *facts) trustMade(now time.Time) {
 	var cas []rotate.TrustedCertificate
 	for _, m := range f.adoption.made {
 		cas = append(cas, m.CAs()...)

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/issuer"
+	"sallyport.dev/sallyport/internal/testenv"
 	"sallyport.dev/sallyport/internal/testpki"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
@@ -138,7 +139,46 @@ func TestWhatStandsAgainstTakingOver(t *testing.T) {
 			if c, any := f.adopted(f.storedPair()); !any || c.Status != metav1.ConditionFalse || c.Reason != row.reason {
 				t.Errorf("it tells %+v", c)
 			}
+			if f.waitsWithAdoption() != f.adoption.problem {
+				t.Error("something is written all the same")
+			}
+			for _, e := range f.edges {
+				if e.stored.Offer != nil || bytes.Contains(f.trust.Bundle.CertificatesPEM(), b.root.PEM()) || f.trust.Bundle.IsZero() || len(f.adoption.stands) > 0 {
+					t.Error("a part of it is taken over")
+				}
+			}
 		})
+	}
+}
+
+// A Secret of CAs that is ours already is kept current, whatever stands against what is offered beside it.
+func TestWhatIsOursIsKeptCurrentThoughSomethingStandsAgainstAnOffer(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	f := b.stands(t, v1alpha1.RevocationCRL, now, cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: b.made(t)}})
+	view := testenv.NewView(environment.Admin(t))
+	namespace := environment.Namespace(t, "programming").Name
+	store := cluster.New(view, view.Client, namespace)
+	name := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: namespace, Name: name} }
+	secrets := cluster.EdgeSecrets{Server: name("hand"), CA: name("own-cacert"), Adopted: name("adopted"), Owner: intent.Owner{Kind: "Gateway", Namespace: "shop", Name: "edge", UID: "1"}, Provided: true}
+	if _, err := store.WriteEdge(t.Context(), secrets, pki.Pair{}, f.issuer.Bundle, cluster.StoredEdge{}, now); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := store.Edge(t.Context(), secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.Offer = f.edges[0].stored.Offer
+	f.edges[0] = edge{secrets: secrets, stored: stored}
+	f.gatherAdoption(now)
+	if err := (&Programmer{Headers: teller(false)}).gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
+		t.Fatal(err)
+	}
+	if f.adoption.problem == nil || f.waitsWithAdoption() != nil || len(f.trust.Bundle.Entries()) != 1 {
+		t.Errorf("problem %v, and %v is waited for; %d CAs are trusted", f.adoption.problem, f.waitsWithAdoption(), len(f.trust.Bundle.Entries()))
+	}
+	if c, any := f.adopted(b.pair); !any || c.Reason != v1alpha1.ReasonAdoptionNeedsCRL {
+		t.Errorf("it tells %+v", c)
 	}
 }
 

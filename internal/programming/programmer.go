@@ -202,11 +202,8 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 			return f, err
 		}
 	}
-	switch {
-	case f.adoption.problem != nil:
-		return f, f.adoption.problem
-	case f.adoption.offered && f.refused != nil:
-		return f, f.refused
+	if problem := f.waitsWithAdoption(); problem != nil {
+		return f, problem
 	}
 	return f, nil
 }
