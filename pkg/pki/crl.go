@@ -61,7 +61,10 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 		return CRL{}, fmt.Errorf("signing CRL: next update at %s: %w", stamp(r.NextUpdate), err)
 	}
 	span.from = span.inside(a.certificate).from
-	template := &x509.RevocationList{Number: r.Number, ThisUpdate: span.from, NextUpdate: span.to}
+	template := &x509.RevocationList{
+		Number: r.Number, ThisUpdate: span.from, NextUpdate: span.to,
+		RevokedCertificateEntries: make([]x509.RevocationListEntry, 0, len(r.Entries)),
+	}
 	for _, entry := range r.Entries {
 		if entry.Serial.IsZero() {
 			return CRL{}, fmt.Errorf("signing CRL: an entry has no serial number")

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -18,17 +19,18 @@ const serialOctets = 16
 
 // Serial is the serial number of a certificate: positive, 20 octets at most. It is
 // comparable; the zero Serial belongs to no certificate.
-type Serial struct{ hex string }
+type Serial struct{ octets [maxSerialOctets]byte }
 
 // newSerial draws a serial number.
 func newSerial() (Serial, error) {
-	var random [serialOctets]byte
+	var s Serial
+	random := s.octets[maxSerialOctets-serialOctets:]
 	for random[0] == 0 { // one length for all of them
-		if _, err := rand.Read(random[:]); err != nil {
+		if _, err := rand.Read(random); err != nil {
 			return Serial{}, fmt.Errorf("drawing serial number: %w", err)
 		}
 	}
-	return Serial{hex.EncodeToString(random[:])}, nil
+	return s, nil
 }
 
 // ParseSerial reads a serial number in hexadecimal. Leading zeros and upper case
@@ -41,7 +43,11 @@ func ParseSerial(text string) (Serial, error) {
 	if len(digits)%2 == 1 {
 		digits = "0" + digits
 	}
-	return Serial{digits}, nil
+	var s Serial
+	if _, err := hex.Decode(s.octets[maxSerialOctets-len(digits)/2:], []byte(digits)); err != nil {
+		return Serial{}, fmt.Errorf("reading serial number %s: %w", digits, err)
+	}
+	return s, nil
 }
 
 // serialOf takes the serial number from a certificate or a CRL entry.
@@ -49,19 +55,18 @@ func serialOf(n *big.Int) (Serial, error) {
 	if n == nil || n.Sign() <= 0 {
 		return Serial{}, fmt.Errorf("serial number is %v, expected a positive one (RFC 5280 section 4.1.2.2)", n)
 	}
-	if octets := len(n.Bytes()); octets > maxSerialOctets {
+	if octets := (n.BitLen() + 7) / 8; octets > maxSerialOctets {
 		return Serial{}, fmt.Errorf("serial number has %d octets, expected at most %d (RFC 5280 section 4.1.2.2)", octets, maxSerialOctets)
 	}
-	return Serial{hex.EncodeToString(n.Bytes())}, nil
+	var s Serial
+	n.FillBytes(s.octets[:])
+	return s, nil
 }
 
 // String is the number in lower-case hexadecimal, an even number of digits.
-func (s Serial) String() string { return s.hex }
+func (s Serial) String() string { return hex.EncodeToString(bytes.TrimLeft(s.octets[:], "\x00")) }
 
 // IsZero reports whether this is the zero Serial.
-func (s Serial) IsZero() bool { return s.hex == "" }
+func (s Serial) IsZero() bool { return s == Serial{} }
 
-func (s Serial) number() *big.Int {
-	n, _ := new(big.Int).SetString(s.hex, 16) // hex digits by construction
-	return n
-}
+func (s Serial) number() *big.Int { return new(big.Int).SetBytes(s.octets[:]) }
