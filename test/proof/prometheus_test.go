@@ -15,9 +15,14 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/product"
+	"sallyport.dev/sallyport/internal/testpki"
 )
 
 // alert is one that Prometheus says is firing.
@@ -31,7 +36,7 @@ type prometheus struct{ url string }
 
 // impatient are the alerts whose time to hold is taken out of the rules: that time is
 // what promtool tests.
-var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate)\n.*?\n +for: )\w+`)
+var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
 
 // startPrometheus runs one with the rules that are shipped, evaluated every second.
 func startPrometheus(t *testing.T) prometheus {
@@ -195,7 +200,7 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		p.eventuallyFiring(t, "SallyportCertificateEnded", "unbound", "drill")
 	})
 	healthy()
-	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded: nobody renews", func(t *testing.T) {
+	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded, SallyportCRLEndsSoon, SallyportCRLEnded: nobody renews", func(t *testing.T) {
 		p.drill(t, "drill")
 		agent := installed.Agents[0].Process
 		if err := agent.Signal(syscall.SIGSTOP); err != nil {
@@ -204,6 +209,8 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		p.eventuallyFiring(t, "SallyportAgentAbsent", "", "")
 		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "drill", "drill")
 		p.eventuallyFiring(t, "SallyportCertificateEnded", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportCRLEndsSoon", "drill", "drill")
+		p.eventuallyFiring(t, "SallyportCRLEnded", "drill", "drill")
 		// One that lost its lease ends when it wakes up, and a kubelet starts another.
 		if err := agent.Kill(); err != nil {
 			t.Fatal(err)
@@ -213,6 +220,10 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		}
 	})
 	healthy()
+	t.Run("SallyportCAEndsSoon, SallyportBroughtCAUnfit, SallyportTrustedCertificate*, SallyportRotationBlocked: what somebody has to do", func(t *testing.T) {
+		p.drill(t, "bringing")
+		p.bring(t, "bringing")
+	})
 	p.draw(t)
 }
 
@@ -238,6 +249,61 @@ func (p prometheus) draw(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// bring has alerts fire about what people bring, and about what they hold up.
+func (p prometheus) bring(t *testing.T, ns string) {
+	t.Helper()
+	now := time.Now()
+	between := func(from, to time.Duration) testpki.Span { return testpki.Span{From: now.Add(from), To: now.Add(to)} }
+	corporate := testpki.Root(t, "corporate", between(-23*time.Hour, time.Hour))
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "corporate", Annotations: map[string]string{"mtls.sallyport.dev/use-as-ca": "corporate"}},
+		Type:       corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": corporate.PEM(), "tls.key": corporate.KeyPEM(t)},
+	}
+	if err := stack.Client().Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	partners, err := json.Marshal([]map[string]string{
+		{"name": "soon", "certificate": string(testpki.Root(t, "soon", between(-23*time.Hour, time.Hour)).PEM())},
+		{"name": "ended", "certificate": string(testpki.Root(t, "ended", between(-2*time.Hour, -time.Hour)).PEM())},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, fmt.Sprintf(broughtYAML, ns, partners))
+	p.eventuallyFiring(t, "SallyportTrustedCertificateEndsSoon", ns, "partners")
+	p.eventuallyFiring(t, "SallyportTrustedCertificateLeftOut", ns, "partners")
+	p.eventuallyFiring(t, "SallyportCAEndsSoon", ns, "corporate")
+	change(t, "v1", "Secret", ns, "corporate", func(o map[string]any) { o["data"] = map[string]any{"tls.crt": "eA==", "tls.key": "eA=="} })
+	p.eventuallyFiring(t, "SallyportBroughtCAUnfit", ns, "corporate")
+	p.eventuallyFiring(t, "SallyportRotationBlocked", ns, "paused")
+}
+
+const broughtYAML = `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: corporate, namespace: %[1]s}
+spec:
+  source: {type: Secret, secret: {name: corporate}}
+  revocation: {mode: CRL}
+  serverCertificates: {lifetime: 30m}
+  clientCertificates: {lifetime: 30m, maxLifetime: 30m}
+---
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: partners, namespace: %[1]s}
+spec: {source: {type: SelfSigned}, revocation: {mode: None}, trustedCertificates: %[2]s}
+---
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: CertificateAuthority
+metadata: {name: paused, namespace: %[1]s}
+spec:
+  source: {type: SelfSigned, selfSigned: {lifetime: 80s}}
+  serverCertificates: {lifetime: 10s}
+  clientCertificates: {lifetime: 10s, maxLifetime: 10s}
+  revocation: {validity: 60s, refreshEvery: 20s}
+  rotation: {paused: true}
+`
 
 // drill makes what the runbook of SallyportCertificateEnded applies, in a namespace of its
 // own and with a shorter life, and waits until Prometheus has heard of it.
@@ -267,7 +333,7 @@ subjects: [{kind: ServiceAccount, name: sallyport-agent, namespace: %[2]s}]
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
 metadata: {name: drill, namespace: %[1]s}
-spec: {source: {type: SelfSigned}}
+spec: {source: {type: SelfSigned}, revocation: {validity: 60s, refreshEvery: 20s}}
 ---
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: ClientCertificate
