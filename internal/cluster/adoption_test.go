@@ -168,6 +168,23 @@ func TestWhatIsRemembered(t *testing.T) {
 	}
 }
 
+// Where somebody else has the place of what is to be remembered, nothing is taken over.
+func TestThePlaceOfWhatIsRememberedIsTaken(t *testing.T) {
+	f, h := newFixture(t), newHandMade(t)
+	s := f.edgeSecrets("tls")
+	f.put(t, f.handedOver("tls", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t), "ca.crt": h.root.PEM()}))
+	f.put(t, f.handedOver("tls-adopted", "", corev1.SecretTypeOpaque, nil))
+	before := f.read(t, "tls")
+	_, bundle := material(t)
+	outcome := f.writeEdge(t, s, f.edge(t, s).Pair, bundle)
+	if found, foreign := outcome.Foreign(s); !foreign || found != s.Adopted || outcome.Changed() || outcome.Adopted {
+		t.Errorf("outcome %+v", outcome)
+	}
+	if diff := cmp.Diff(before, f.read(t, "tls")); diff != "" {
+		t.Errorf("it was written (-before +after):\n%s", diff)
+	}
+}
+
 // What nobody hands over, or what somebody else would write back, stays as it is.
 func TestWhatIsNotTakenOver(t *testing.T) {
 	h := newHandMade(t)

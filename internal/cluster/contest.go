@@ -122,7 +122,7 @@ type Contest struct {
 func (c *Cluster) Contest(s EdgeSecrets, now time.Time) (Contest, bool) {
 	c.contests.mu.Lock()
 	defer c.contests.mu.Unlock()
-	for _, key := range []types.NamespacedName{s.CA, s.Server} {
+	for _, key := range []types.NamespacedName{s.CA, s.Server, s.Adopted} {
 		contest := c.contests.contested[key]
 		if contest == nil || contest.held.IsZero() || !now.Before(contest.held.Add(quiet)) {
 			continue

@@ -127,8 +127,8 @@ func (c *Cluster) provided(ctx context.Context, s EdgeSecrets, stored StoredEdge
 
 // EdgeOutcome is what a write of EdgeSecrets did to each of them.
 type EdgeOutcome struct {
-	// CA and Server are what was done to each Secret.
-	CA, Server Outcome
+	// CA and Server are what was done to each Secret, Record to the one that remembers what is taken over.
+	CA, Server, Record Outcome
 	// Adopted is whether hand-made Secrets were taken over.
 	Adopted bool
 }
@@ -141,6 +141,8 @@ func (o EdgeOutcome) Changed() bool {
 // Foreign names the Secret that is not ours, if there is one.
 func (o EdgeOutcome) Foreign(s EdgeSecrets) (types.NamespacedName, bool) {
 	switch {
+	case o.Record == Foreign:
+		return s.Adopted, true
 	case o.CA == Foreign:
 		return s.CA, true
 	case o.Server == Foreign:
@@ -161,24 +163,10 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
 	}
-	var outcome EdgeOutcome
-	adopted := stored.Adopted
-	if stored.Offer != nil && stored.Offer.Problem == nil {
-		adopted = stored.Offer.Adopted.At(now)
-		written, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now)
-		if err != nil || written == Foreign {
-			return EdgeOutcome{CA: written}, err
-		}
-		stored.takeOver(s.Provided)
-		outcome.Adopted = true
-	} else if !s.Provided && stored.foreign(s.Owner) {
-		return EdgeOutcome{Server: Foreign}, nil
-	} else if stored.record != nil && stored.Forgotten == nil { // its mark, and that nothing names it any more
-		if _, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now); err != nil {
-			return EdgeOutcome{}, err
-		}
+	adopted, outcome, err := c.remember(ctx, s, &stored, now)
+	if _, foreign := outcome.Foreign(s); err != nil || foreign || outcome.Record == Held {
+		return outcome, err
 	}
-	var err error
 	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Adopts: outcome.Adopted}
 	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign || s.Provided {
 		return outcome, err
@@ -192,6 +180,26 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	}
 	outcome.Server, err = c.writeContested(ctx, server, stored.server, now)
 	return outcome, err
+}
+
+// remember writes down what is taken over, before anything of it is touched, and says whether the place is somebody else's.
+func (c *Cluster) remember(ctx context.Context, s EdgeSecrets, stored *StoredEdge, now time.Time) (rotate.Adopted, EdgeOutcome, error) {
+	switch {
+	case stored.Offer != nil && stored.Offer.Problem == nil:
+		adopted := stored.Offer.Adopted.At(now)
+		written, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now)
+		if err != nil || written == Foreign || written == Held {
+			return rotate.Adopted{}, EdgeOutcome{Record: written}, err
+		}
+		stored.takeOver(s.Provided)
+		return adopted, EdgeOutcome{Adopted: true}, nil
+	case !s.Provided && stored.foreign(s.Owner):
+		return rotate.Adopted{}, EdgeOutcome{Server: Foreign}, nil
+	case stored.record != nil && stored.Forgotten == nil: // its mark, and that something names it again
+		_, err := c.writeContested(ctx, wantedRecord(s, stored.Adopted), stored.record, now)
+		return stored.Adopted, EdgeOutcome{}, err
+	}
+	return stored.Adopted, EdgeOutcome{}, nil
 }
 
 // takeOver has the hand-made Secrets replaced, as they were read. With a provided server certificate they stay their owner's.
