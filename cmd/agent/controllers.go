@@ -74,7 +74,7 @@ func newParts(ctx context.Context, mgr manager.Manager, config Config, counters 
 	}
 	p := &parts{
 		config: config, clock: c, edge: ingress.NewIndex(config.settings.Ingresses()), counters: counters,
-		store: cluster.New(caughtup.New(mgr.GetClient(), c), mgr.GetAPIReader(), config.options.Namespace),
+		store: cluster.New(caughtup.New(mgr.GetClient(), mgr.GetAPIReader(), c), mgr.GetAPIReader(), config.options.Namespace),
 	}
 	p.changes = programming.NewChanges(p.edge)
 	p.edge.OnChange(p.changes.Note)

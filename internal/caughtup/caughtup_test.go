@@ -3,11 +3,13 @@ package caughtup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -24,7 +26,28 @@ type lagging struct {
 
 func (l *lagging) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
 	o.SetUID("1")
+	o.SetLabels(map[string]string{"from": "cache"})
 	o.SetResourceVersion(strconv.Itoa(l.shown))
+	return nil
+}
+
+// live reads what is stored.
+type live struct {
+	client.Reader
+	l    *lagging
+	gone bool
+}
+
+func (r live) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	var applied client.ListOptions
+	applied.ApplyOptions(options)
+	if applied.Namespace != "shop" || applied.FieldSelector.String() != "metadata.name=edge" {
+		return fmt.Errorf("asked for is %v", applied)
+	}
+	endpoints, is := list.(*v1alpha1.MutualTLSEndpointList)
+	if is && !r.gone {
+		endpoints.Items = []v1alpha1.MutualTLSEndpoint{{ObjectMeta: metav1.ObjectMeta{UID: "1", ResourceVersion: strconv.Itoa(r.l.stored)}}}
+	}
 	return nil
 }
 
@@ -58,19 +81,23 @@ func TestWhatTheCacheHasNotSeenYetIsNotShown(t *testing.T) {
 		shows  int
 		after  time.Duration
 		behind bool
+		live   bool
+		lost   bool // what was written, by a server that was restored
 	}{
-		"the version before the write is not":             {of: endpoint, stored: 7, shows: 7, behind: true},
-		"nor before a write of the status":                {of: endpoint, stored: 7, status: true, shows: 7, behind: true},
-		"the version that was written is":                 {of: endpoint, stored: 7, shows: 8},
-		"a later one is":                                  {of: endpoint, stored: 7, status: true, shows: 12},
-		"after a write that was refused anything is":      {of: endpoint, shows: 1},
-		"what is not ours is":                             {of: secret, stored: 7, shows: 7},
-		"after a while anything is: the server went back": {of: endpoint, stored: 7, shows: 3, after: rememberFor + 1},
+		"the version before the write is not":              {of: endpoint, stored: 7, shows: 7, behind: true},
+		"nor before a write of the status":                 {of: endpoint, stored: 7, status: true, shows: 7, behind: true},
+		"the version that was written is":                  {of: endpoint, stored: 7, shows: 8},
+		"a later one is":                                   {of: endpoint, stored: 7, status: true, shows: 12},
+		"after a write that was refused anything is":       {of: endpoint, shows: 1},
+		"what is not ours is":                              {of: secret, stored: 7, shows: 7},
+		"a moment later the version before is not":         {of: endpoint, stored: 7, shows: 7, after: patience - 1, behind: true},
+		"after a while what is stored is":                  {of: endpoint, stored: 7, shows: 7, after: patience, live: true},
+		"and what is stored of a server that went back is": {of: endpoint, stored: 7, shows: 3, after: patience, live: true, lost: true},
 	} {
 		t.Run(sentence+" shown", func(t *testing.T) {
 			now := clocktesting.NewFakePassiveClock(time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC))
 			cache := &lagging{stored: row.stored}
-			c := New(cache, now)
+			c := New(cache, live{l: cache}, now)
 			var err error
 			if object := row.of(); row.status {
 				err = c.Status().Update(t.Context(), object)
@@ -81,13 +108,36 @@ func TestWhatTheCacheHasNotSeenYetIsNotShown(t *testing.T) {
 				t.Fatal(err)
 			}
 			now.SetTime(now.Now().Add(row.after))
-			cache.shown = row.shows
-			for range 2 {
-				if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "edge"}, row.of()); errors.Is(err, ErrBehind) != row.behind || err != nil && !row.behind {
+			if cache.shown = row.shows; row.lost {
+				cache.stored = 5
+			}
+			for n := range 2 {
+				object := row.of()
+				if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "edge"}, object); errors.Is(err, ErrBehind) != row.behind || err != nil && !row.behind {
 					t.Errorf("error %v", err)
+				}
+				if cached, live := object.GetLabels()["from"] == "cache", row.live && (n == 0 || !row.lost); cached == live {
+					t.Errorf("reading number %d shows version %s of the cache: %t", n+1, object.GetResourceVersion(), cached)
 				}
 			}
 		})
+	}
+}
+
+// What is gone by the time at which the API server is asked is not found, of each kind.
+func TestWhatIsGone(t *testing.T) {
+	for _, object := range []client.Object{&v1alpha1.MutualTLSEndpoint{}, &v1alpha1.ClientCertificate{}, &v1alpha1.CertificateAuthority{}} {
+		now := clocktesting.NewFakePassiveClock(time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC))
+		cache := &lagging{stored: 7, shown: 7}
+		c := New(cache, live{l: cache, gone: true}, now)
+		object.SetUID("1")
+		if err := c.Update(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		now.SetTime(now.Now().Add(patience))
+		if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "edge"}, object); !apierrors.IsNotFound(err) {
+			t.Errorf("%T: error %v", object, err)
+		}
 	}
 }
 
