@@ -36,7 +36,7 @@ type prometheus struct{ url string }
 
 // impatient are the alerts whose time to hold is taken out of the rules: that time is
 // what promtool tests.
-var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
+var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
 
 // startPrometheus runs one with the rules that are shipped, evaluated every second.
 func startPrometheus(t *testing.T) prometheus {
@@ -220,7 +220,7 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		}
 	})
 	healthy()
-	t.Run("SallyportCAEndsSoon, SallyportBroughtCAUnfit, SallyportTrustedCertificate*, SallyportRotationBlocked: what somebody has to do", func(t *testing.T) {
+	t.Run("SallyportBroughtCAUnfit, SallyportTrustedCertificate*, SallyportRotationBlocked: what somebody has to do", func(t *testing.T) {
 		p.drill(t, "bringing")
 		p.bring(t, "bringing")
 	})
@@ -255,7 +255,7 @@ func (p prometheus) bring(t *testing.T, ns string) {
 	t.Helper()
 	now := time.Now()
 	between := func(from, to time.Duration) testpki.Span { return testpki.Span{From: now.Add(from), To: now.Add(to)} }
-	corporate := testpki.Root(t, "corporate", between(-23*time.Hour, time.Hour))
+	corporate := testpki.Root(t, "corporate", between(-time.Hour, 24*time.Hour))
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "corporate", Annotations: map[string]string{"mtls.sallyport.dev/use-as-ca": "corporate"}},
 		Type:       corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": corporate.PEM(), "tls.key": corporate.KeyPEM(t)},
@@ -273,7 +273,6 @@ func (p prometheus) bring(t *testing.T, ns string) {
 	apply(t, fmt.Sprintf(broughtYAML, ns, partners))
 	p.eventuallyFiring(t, "SallyportTrustedCertificateEndsSoon", ns, "partners")
 	p.eventuallyFiring(t, "SallyportTrustedCertificateLeftOut", ns, "partners")
-	p.eventuallyFiring(t, "SallyportCAEndsSoon", ns, "corporate")
 	change(t, "v1", "Secret", ns, "corporate", func(o map[string]any) { o["data"] = map[string]any{"tls.crt": "eA==", "tls.key": "eA=="} })
 	p.eventuallyFiring(t, "SallyportBroughtCAUnfit", ns, "corporate")
 	p.eventuallyFiring(t, "SallyportRotationBlocked", ns, "paused")
