@@ -21,7 +21,7 @@ func PathAbove(ca Certificate, pool []Certificate) ([]Certificate, error) {
 	}
 	var path []Certificate
 	for last := ca; !last.selfIssued(); {
-		above := slices.IndexFunc(rest, last.signedBy)
+		above := slices.IndexFunc(rest, last.SignedBy)
 		if above < 0 {
 			return nil, fmt.Errorf("CA %q is signed by %q, which is not there: every CA up to the root has to be (in ca.crt, or behind the CA)", last.parsed.Subject.CommonName, last.parsed.Issuer)
 		}
@@ -42,8 +42,8 @@ func (c Certificate) selfIssued() bool {
 	return bytes.Equal(c.parsed.RawIssuer, c.parsed.RawSubject) && c.parsed.CheckSignatureFrom(c.parsed) == nil
 }
 
-// signedBy reports whether another CA signed this one.
-func (c Certificate) signedBy(other Certificate) bool {
+// SignedBy reports whether another CA signed this one, by its name and key: hand-made ones have no key identifiers.
+func (c Certificate) SignedBy(other Certificate) bool {
 	return bytes.Equal(c.parsed.RawIssuer, other.parsed.RawSubject) && c.parsed.CheckSignatureFrom(other.parsed) == nil
 }
 

@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,7 +59,7 @@ func (a Adopted) ServerPEM() []byte {
 	return a.server.PEM()
 }
 
-// CAsPEM are the CAs, CRLsPEM their CRLs; nil if there are none.
+// CAsPEM are the CAs; nil if there are none.
 func (a Adopted) CAsPEM() []byte {
 	var all []byte
 	for _, e := range a.entries {
@@ -98,7 +97,7 @@ func (a Adopted) CAs() []TrustedCertificate {
 	for _, entry := range a.entries {
 		joined := []pki.BundleEntry{entry}
 		groups = slices.DeleteFunc(groups, func(g TrustedCertificate) bool {
-			hangs := slices.ContainsFunc(g.Entries, func(e pki.BundleEntry) bool { return issuedBy(e.CA, entry.CA) || issuedBy(entry.CA, e.CA) })
+			hangs := slices.ContainsFunc(g.Entries, func(e pki.BundleEntry) bool { return e.CA.SignedBy(entry.CA) || entry.CA.SignedBy(e.CA) })
 			if hangs {
 				joined = append(joined, g.Entries...)
 			}
@@ -107,9 +106,4 @@ func (a Adopted) CAs() []TrustedCertificate {
 		groups = append(groups, TrustedCertificate{Name: fmt.Sprintf("CA %q", entry.CA.X509().Subject.CommonName), Entries: joined})
 	}
 	return groups
-}
-
-// issuedBy reports whether a CA signed another. Hand-made ones have no key identifiers.
-func issuedBy(c, above pki.Certificate) bool {
-	return bytes.Equal(c.X509().RawIssuer, above.X509().RawSubject) && c.X509().CheckSignatureFrom(above.X509()) == nil
 }

@@ -105,15 +105,6 @@ func TestWhatWasMadeByHandIsTakenOver(t *testing.T) {
 				}
 				return nil
 			}
-			nobodyIsRefused := func(what string, caller edge.Caller, happened func() bool) {
-				t.Helper()
-				began := time.Now()
-				refused, calls := callAllTheTime(t, caller, host, happened)
-				t.Logf("%d calls while %s, %d refused, %s", calls, what, len(refused), time.Since(began).Round(time.Millisecond))
-				for _, r := range refused[:min(len(refused), 10)] {
-					t.Error(r)
-				}
-			}
 			tell := func(condition, want string) func() bool {
 				return func() bool {
 					said, err := told(t.Context(), "MutualTLSEndpoint", ns, endpoint, condition)
@@ -123,11 +114,11 @@ func TestWhatWasMadeByHandIsTakenOver(t *testing.T) {
 
 			patch(t, "networking.istio.io/v1", "Gateway", ns, name,
 				fmt.Sprintf(`{"metadata": {"annotations": {"mtls.sallyport.dev/mode": "mutual", "mtls.sallyport.dev/authorities": %q}}}`, row.authority))
-			nobodyIsRefused("nothing is handed over", h.caller, tell("Programmed", "False ForeignSecret: Secret istio-system/"+h.serverName))
+			nobodyIsRefused(t, "nothing is handed over", h.caller, host, tell("Programmed", "False ForeignSecret: Secret istio-system/"+h.serverName))
 			for _, secret := range h.secrets() {
 				handOver(t, secret, ns+"/"+name)
 			}
-			nobodyIsRefused("it is taken over", h.caller, tell("Adopted", "True Adopted: what was made by hand goes on: the server certificate until"))
+			nobodyIsRefused(t, "it is taken over", h.caller, host, tell("Adopted", "True Adopted: what was made by hand goes on: the server certificate until"))
 			if err := served(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -157,7 +148,7 @@ func TestWhatWasMadeByHandIsTakenOver(t *testing.T) {
 			old.Roots, fresh.Roots = both, both
 			key := fmt.Sprint(generations[0]["subjectKeyID"])
 			patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, row.authority, fmt.Sprintf(`{"spec": {"rotation": {"callersUpdated": %q}}}`, key))
-			nobodyIsRefused("the authority's certificate takes its place", old, func() bool { return storedLeaf(t, h.serverName).AuthorityKeyID() == key })
+			nobodyIsRefused(t, "the authority's certificate takes its place", old, host, func() bool { return storedLeaf(t, h.serverName).AuthorityKeyID() == key })
 			if kind := secret(t, "istio-system", h.serverName).Type; kind != corev1.SecretTypeTLS {
 				t.Errorf("the server's Secret has type %s", kind)
 			}

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"sallyport.dev/sallyport/internal/localstack/edge"
 	"sallyport.dev/sallyport/internal/localstack/product"
 )
 
@@ -66,15 +65,6 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	checkThreeAnswers(t, early, host)
 	both := early.Roots.Clone()
 	both.AppendCertsFromPEM(publishedTrust(t, ns, "new"))
-	nobodyIsRefused := func(what string, caller edge.Caller, happened func() bool) {
-		t.Helper()
-		began := time.Now()
-		refused, calls := callAllTheTime(t, caller, host, happened)
-		t.Logf("%d calls while %s, %d refused, %s", calls, what, len(refused), time.Since(began).Round(time.Millisecond))
-		for _, r := range refused[:min(len(refused), 10)] {
-			t.Error(r)
-		}
-	}
 	tell := func(want string) func() bool {
 		return func() bool {
 			said, err := told(t.Context(), "MutualTLSEndpoint", ns, "gateway-edge", "AuthoritiesTrusted")
@@ -83,14 +73,14 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	}
 
 	annotate(t, ns, "edge", "authorities", `"new, old"`)
-	nobodyIsRefused("callers of the next authority are let in as well", early, tell("True Trusted: callers of all authorities are accepted; moving/old issues"))
+	nobodyIsRefused(t, "callers of the next authority are let in as well", early, host, tell("True Trusted: callers of all authorities are accepted; moving/old issues"))
 	late.Roots = both
 	answered(t, "a caller of the next authority is let in", late, host, 418)
 	checkThreeAnswers(t, early, host)
 
 	early.Roots = both // callers are given the next authority's roots beside their own
 	patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, "new", fmt.Sprintf(`{"spec": {"rotation": {"callersUpdated": %q}}}`, keyOf("new")))
-	nobodyIsRefused("the next authority issues the server certificate", early, func() bool {
+	nobodyIsRefused(t, "the next authority issues the server certificate", early, host, func() bool {
 		return storedLeaf(t, "moving.edge.mtls").AuthorityKeyID() == keyOf("new")
 	})
 	ready(t, "MutualTLSEndpoint", ns, "gateway-edge")
@@ -103,7 +93,7 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 		return err == nil && len(generations) > 1 && generations[1]["state"] == "Active"
 	}
 	look(t, ns, "old")
-	nobodyIsRefused("the one before changes its CA", early, rotated)
+	nobodyIsRefused(t, "the one before changes its CA", early, host, rotated)
 	renewed := byRequest(t, ns, "renewed", "old")
 	renewed.Roots = both
 	answered(t, "a caller of its next generation is let in", renewed, host, 418)

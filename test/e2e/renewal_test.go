@@ -86,3 +86,14 @@ func callAllTheTime(t *testing.T, friend edge.Caller, host string, happened func
 	}
 	return refused, calls
 }
+
+// nobodyIsRefused calls all the time until something has happened, and fails if any call was refused.
+func nobodyIsRefused(t *testing.T, what string, caller edge.Caller, host string, happened func() bool) {
+	t.Helper()
+	began := time.Now()
+	refused, calls := callAllTheTime(t, caller, host, happened)
+	t.Logf("%d calls while %s, %d refused, %s", calls, what, len(refused), time.Since(began).Round(time.Millisecond))
+	for _, r := range refused[:min(len(refused), 10)] {
+		t.Error(r)
+	}
+}

@@ -120,7 +120,7 @@ func begin(t *testing.T, ns string, l lives, replicas ...int) *run {
 		r.repeat(ctx, *callEvery, func(ctx context.Context) { r.call(ctx, c) })
 	}
 	r.repeat(ctx, lookEvery, r.see)
-	r.done.Go(func() { r.tally.watchTheClock(ctx) })
+	r.repeat(ctx, tickEvery, func(context.Context) { r.tally.tick(time.Now()) })
 	t.Cleanup(r.end)
 	return r
 }

@@ -1,7 +1,6 @@
 package rotation
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +29,8 @@ type tally struct {
 	step  string
 	steps []string
 	// pause is the longest time for which nothing ran: a crowded machine is late with everything.
-	pause time.Duration
+	pause  time.Duration
+	ticked time.Time
 }
 
 func newTally(now time.Time) *tally {
@@ -82,23 +82,17 @@ func (t *tally) see(phase, active, blocked string) {
 	}
 }
 
-// watchTheClock notes how late the machine is.
-func (t *tally) watchTheClock(ctx context.Context) {
-	const every = 20 * time.Millisecond
-	last := time.Now()
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		t.mu.Lock()
-		t.pause = max(t.pause, time.Since(last)-every)
-		t.mu.Unlock()
-		last = time.Now()
+// tickEvery is how often the machine shows that it runs.
+const tickEvery = 20 * time.Millisecond
+
+// tick notes how late the machine is.
+func (t *tally) tick(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ticked.IsZero() {
+		t.pause = max(t.pause, now.Sub(t.ticked)-tickEvery)
 	}
+	t.ticked = now
 }
 
 func (t *tally) longestPause() time.Duration {
