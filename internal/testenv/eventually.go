@@ -13,7 +13,8 @@ const askEvery = 10 * time.Millisecond
 
 // Eventually asks until the answer is nil, and returns how long that took. If there is
 // none within the limit it ends the test, and says what was waited for and the last
-// answer.
+// answer. One that comes after the end is none: who asks for an error, such as a refusal,
+// may have been answered with that end.
 func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx context.Context) error) time.Duration {
 	t.Helper()
 	c := clock.RealClock{}
@@ -25,10 +26,10 @@ func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx con
 	var last error
 	for {
 		err := ask(ctx)
-		if err == nil {
+		if err == nil && ctx.Err() == nil {
 			return c.Since(begun)
 		}
-		if last == nil || ctx.Err() == nil {
+		if err != nil && (last == nil || ctx.Err() == nil) {
 			last = err // what the end of the time itself causes tells nothing
 		}
 		select {

@@ -209,7 +209,7 @@ func (a attempt) try(t *testing.T) {
 	}
 	var refusal error
 	for i, object := range objects {
-		if i > 0 {
+		if i > 0 && a.refused != "" {
 			// The webhook hears of the one before a moment after it is stored. What is accepted
 			// meanwhile is told in its endpoint.
 			testenv.Eventually(t, patience, "a webhook that knows "+objects[i-1].GetName(), func(ctx context.Context) error {
