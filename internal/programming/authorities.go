@@ -47,14 +47,14 @@ func (p *Programmer) gatherAuthorities(ctx context.Context, t Target, gateway in
 		all = append(all, a)
 	}
 	issuing := slices.IndexFunc(all, func(a accepted) bool { return a.usable(t.Intent.Provided()) })
-	if f.storedPair().IsZero() && issuing != 0 {
+	if f.storedPair().IsZero() && issuing != 0 && f.lastIssuer(all) < 0 {
 		issuing = -1 // the first certificate is the first authority's: nobody knows another yet
 	}
 	if issuing < 0 {
 		f.ref = all[0].ref
 		return p.unusable(ctx, t, all[0], f, now)
 	}
-	if last := f.lastTold(all); last >= 0 && all[last].problem != nil && !t.Intent.Provided() && now.Before(f.nextIssues()) {
+	if last := f.lastTold(all); last >= 0 && !f.storedPair().IsZero() && all[last].problem != nil && !t.Intent.Provided() && now.Before(f.nextIssues()) {
 		f.refused = all[last].problem // what is stored goes on: callers may know no other
 		if all[last].broken() {
 			issuing = last
@@ -77,7 +77,7 @@ func (a accepted) broken() bool { return a.problem != nil && a.Object != nil }
 // lastTold is which of the authorities issued by what was told last; -1 if none did.
 func (f *facts) lastTold(all []accepted) int {
 	told := f.last.Status.Authorities
-	if len(told) == 0 || f.storedPair().IsZero() {
+	if len(told) == 0 {
 		return -1
 	}
 	return slices.IndexFunc(all, func(a accepted) bool { return a.ref.Namespace == told[0].Namespace && a.ref.Name == told[0].Name })
@@ -118,11 +118,14 @@ func (a accepted) known() bool {
 	return a.Object.Spec.Rotation.CallersUpdated == a.Signer.Generation.Authority.Certificate().SubjectKeyID()
 }
 
-// lastIssuer is which of the authorities signed the certificate that is stored, if it still issues; -1 if none did.
-// Callers know that one: another follows when they are said to know it.
+// lastIssuer is which of the authorities signed the certificate that is stored, or was if it is lost, if it still issues; -1
+// if none did. Callers know that one: another follows when they are said to know it.
 func (f *facts) lastIssuer(all []accepted) int {
 	stored := f.storedPair()
 	if stored.IsZero() {
+		if told := f.lastTold(all); told >= 0 && all[told].usable(false) {
+			return told
+		}
 		return -1
 	}
 	return slices.IndexFunc(all, func(a accepted) bool { return a.usable(false) && a.Ledger.Signed(stored.Leaf()) })

@@ -73,7 +73,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 	for _, e := range f.edges {
 		last = rotate.PlanServer(e.stored.Pair, f.hosts, f.settings, f.issuer.Signer, now)
 		if e.stored.Unreadable != nil {
-			last = rotate.LeafPlan{Issue: true, Reason: rotate.ReasonUnreadable}
+			last.Reason = rotate.ReasonUnreadable
 		}
 		if !last.Issue && e.stored.Pair.Chain().VerifyServer(f.issuer.Published, f.hosts, now) == nil {
 			return material{pair: e.stored.Pair, next: last.Next}, nil
@@ -90,7 +90,7 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 			return material{held: held}, err
 		}
 	}
-	return f.issue(last.Reason, now), nil
+	return f.issue(last, now), nil
 }
 
 // withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
@@ -114,18 +114,21 @@ func (f facts) storedPair() pki.Pair {
 }
 
 // issue issues a new pair. Where that fails, the stored one stays, and what gateways trust is kept current all the same.
-func (f facts) issue(reason rotate.Reason, now time.Time) material {
+func (f facts) issue(plan rotate.LeafPlan, now time.Time) material {
 	failed := func(trouble string) material {
 		return material{pair: f.storedPair(), trouble: trouble, next: now.Add(lookEvery)}
 	}
 	if len(f.hosts) > maxHosts {
 		return failed(fmt.Sprintf("the server certificate cannot be issued: it would have %d names, at most %d are issued: use wildcards or several Gateways", len(f.hosts), maxHosts))
 	}
-	pair, err := rotate.MaterializeServer(f.issuer.Signer, f.issuer.Published, f.hosts, f.settings, now)
+	pair, err := rotate.MaterializeServer(f.issuer.Signer.For(plan), f.issuer.Published, f.hosts, f.settings, now)
+	if err != nil && plan.Before { // such as a host that the CA before may not vouch for: better some callers than none
+		pair, err = rotate.MaterializeServer(f.issuer.Signer, f.issuer.Published, f.hosts, f.settings, now)
+	}
 	if err != nil {
 		return failed(fmt.Sprintf("the server certificate cannot be issued: %s", err))
 	}
-	return material{pair: pair, issued: reason, next: rotate.RenewalTime(pair.Leaf(), f.settings)}
+	return material{pair: pair, issued: plan.Reason, next: f.issuer.Signer.RenewalTime(pair.Leaf(), f.settings)}
 }
 
 // maxHosts bounds a server certificate, and the endpoint's status holds no more. The

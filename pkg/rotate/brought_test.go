@@ -180,6 +180,66 @@ func TestABroughtCAThatNobodyVouchesFor(t *testing.T) {
 	}
 }
 
+// What a server loses meanwhile, and what gets another host, is of the CA that its callers know.
+func TestACAThatNobodyVouchesForTakesNoServerOver(t *testing.T) {
+	first, second := bring(t, "first", 0, noFurther), bring(t, "second", 30)
+	ledger := after(t, established(t, bringing(first)), bringing(second), at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing},
+		Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	settings := LeafSettings{Lifetime: 18 * day, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: "Gateway/shop/edge"}
+	now, hosts := at(31), []string{"shop.example"}
+	published, err := ledger.Published(true, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(t *testing.T, stored pki.Pair, updated string, want Reason) pki.Pair {
+		t.Helper()
+		signer, _, err := ledger.Signer(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer.Unvouched = ledger.Unvouched(updated)
+		plan := PlanServer(stored, hosts, settings, signer, now)
+		if !plan.Issue || plan.Reason != want {
+			t.Fatalf("plan %+v, expected to issue: %s", plan, want)
+		}
+		pair, err := MaterializeServer(signer.For(plan), published, hosts, settings, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := PlanServer(pair, hosts, settings, signer, now); again.Issue {
+			t.Fatalf("what was just issued is issued again: %+v", again)
+		}
+		return pair
+	}
+	known := second.Certificate().SubjectKeyID()
+	other, err := MaterializeServer(SignerOf(first), published, []string{"other.example"}, settings, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved, err := MaterializeServer(SignerOf(second), published, []string{"other.example"}, settings, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sentence, row := range map[string]struct {
+		stored  pki.Pair
+		updated string
+		reason  Reason
+		want    pki.Authority
+	}{
+		"a lost one is of the CA that callers know":                       {reason: ReasonMissing, want: first},
+		"a lost one is of the next CA once callers know it":               {reason: ReasonMissing, updated: known, want: second},
+		"one with another host stays with the CA that callers know":       {stored: other, reason: ReasonNames, want: first},
+		"one with another host goes to the next CA once callers know it":  {stored: other, reason: ReasonNames, updated: known, want: second},
+		"one that went over to the next CA with its time does not return": {stored: moved, reason: ReasonNames, want: second},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if pair := issue(t, row.stored, row.updated, row.reason); !signedBy(pair.Leaf(), row.want.Certificate()) {
+				t.Errorf("it is signed by %s", pair.Leaf().AuthorityKeyID())
+			}
+		})
+	}
+}
+
 // What a renewed CA vouched for before it was renewed is revoked by it all the same.
 func TestARenewedCARevokesWhatItVouchedFor(t *testing.T) {
 	key := testpki.P256(t)

@@ -29,6 +29,8 @@ type LeafPlan struct {
 	Reason Reason
 	// PutOff is until when that can wait, because the stored one is good; zero if it cannot.
 	PutOff time.Time
+	// Before is whether the generation before issues it, because callers may know that one alone.
+	Before bool
 	// Next is when the stored certificate becomes due; zero if that depends on its
 	// issuer alone, or if one is issued now.
 	Next time.Time
@@ -39,17 +41,30 @@ func issueNow(reason Reason) LeafPlan { return LeafPlan{Issue: true, Reason: rea
 // PlanServer judges the stored pair of a server that serves hosts, sorted. A zero
 // pair is a missing one.
 func PlanServer(stored pki.Pair, hosts []string, s LeafSettings, signer Signer, now time.Time) LeafPlan {
+	anew := func(reason Reason) LeafPlan {
+		plan := issueNow(reason)
+		plan.Before = signer.Unvouched && signer.Before != nil && (stored.IsZero() || signer.unvouched(stored.Leaf()))
+		return plan
+	}
 	switch {
 	case stored.IsZero():
-		return issueNow(ReasonMissing)
+		return anew(ReasonMissing)
 	case !sameNames(stored.Leaf().X509().DNSNames, hosts):
-		return issueNow(ReasonNames)
+		return anew(ReasonNames)
 	case stored.Key().Algorithm() != s.Algorithm:
-		return issueNow(ReasonKey)
+		return anew(ReasonKey)
 	case signer.unvouched(stored.Leaf()):
 		return planUnvouched(stored.Leaf(), now)
 	}
 	return planChain(stored.Chain(), planLeaf(stored.Leaf(), s, signer, now), s, signer, now)
+}
+
+// For is who issues what is planned for a server.
+func (s Signer) For(plan LeafPlan) Signer {
+	if plan.Before {
+		return *s.Before
+	}
+	return s
 }
 
 // planChain has a server's certificate issued again if other certificates belong beside it

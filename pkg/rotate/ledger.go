@@ -199,6 +199,8 @@ type Signer struct {
 	// Unvouched is whether callers that know only the generation before cannot verify what this one
 	// signs: their servers keep what they have for as long as they can.
 	Unvouched bool
+	// Before is who signs for those servers until then what they lost or what has other names; nil if nobody can.
+	Before *Signer
 }
 
 // SignerOf is an authority that is nobody's successor, and a root.
@@ -215,20 +217,36 @@ func (l Ledger) Signer(now time.Time) (Signer, bool, error) {
 	if !ok {
 		return Signer{}, false, nil
 	}
-	s := active.signer()
-	if !active.Cross.IsZero() && !now.After(active.Cross.NotAfter()) {
-		var err error
-		if s.Authority, err = active.Authority.Through(active.Cross); err != nil {
-			return Signer{}, false, fmt.Errorf("handing out generation %s through the one before: %w", active.ID, err)
-		}
-		s.Held = append(s.Held, active.Before)
+	s, err := active.signerNow(now)
+	if err != nil {
+		return Signer{}, false, err
 	}
 	for _, g := range l.generations {
-		if g.State == Retiring && !g.ended(now) {
-			s.Good = append(s.Good, g.Authority.Certificate())
+		if g.State != Retiring || g.ended(now) {
+			continue
+		}
+		s.Good = append(s.Good, g.Authority.Certificate())
+		if !g.sameRoot(active) {
+			before, err := g.signerNow(now)
+			if err != nil {
+				return Signer{}, false, err
+			}
+			s.Before = &before
 		}
 	}
 	return s, true, nil
+}
+
+// signerNow is the generation as a signer whom the one before it vouches for.
+func (g Generation) signerNow(now time.Time) (s Signer, err error) {
+	s = g.signer()
+	if !g.Cross.IsZero() && !now.After(g.Cross.NotAfter()) {
+		if s.Authority, err = g.Authority.Through(g.Cross); err != nil {
+			return Signer{}, fmt.Errorf("handing out generation %s through the one before: %w", g.ID, err)
+		}
+		s.Held = append(s.Held, g.Before)
+	}
+	return s, nil
 }
 
 // heldAlone are the bundles of callers that know one root alone.

@@ -37,6 +37,19 @@ func generationsOf(ctx context.Context, ns, name string) ([]map[string]any, erro
 	return generations, nil
 }
 
+// lost deletes a Secret of the ingress, and returns what tells that another took its place.
+func lost(t *testing.T, name string) (replaced func() bool) {
+	t.Helper()
+	before := secret(t, "istio-system", name)
+	if err := shared.stack.Client().Delete(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	return func() bool {
+		var s corev1.Secret
+		return shared.stack.Client().Get(t.Context(), client.ObjectKeyFromObject(before), &s) == nil && s.UID != before.UID
+	}
+}
+
 // A Gateway is moved from one authority to another without a cut: callers of both are let in, the server's certificate changes
 // when callers are said to know the next, a rotation of either waits for what its replicas answer, and whoever is taken off is
 // refused.
@@ -77,6 +90,11 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	late.Roots = both
 	answered(t, "a caller of the next authority is let in", late, host, 418)
 	checkThreeAnswers(t, early, host)
+	// What is lost before callers are said to know the next authority is of the one that they know.
+	nobodyIsRefused(t, "the Secret with the server certificate is lost", early, host, lost(t, "moving.edge.mtls"))
+	if key := storedLeaf(t, "moving.edge.mtls").AuthorityKeyID(); key != keyOf("old") {
+		t.Errorf("the certificate in its place is signed by %s, expected the authority of before", key)
+	}
 
 	early.Roots = both // callers are given the next authority's roots beside their own
 	patch(t, "mtls.sallyport.dev/v1alpha1", "CertificateAuthority", ns, "new", fmt.Sprintf(`{"spec": {"rotation": {"callersUpdated": %q}}}`, keyOf("new")))
