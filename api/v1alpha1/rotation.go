@@ -133,6 +133,12 @@ type AuthorityGeneration struct {
 	// notAfter of its certificate.
 	// +required
 	NotAfter metav1.Time `json:"notAfter"`
+
+	// clientsNotAfter is when the last certificate of a caller ends that this generation signed and that is not revoked, rounded up to
+	// the hour: after that, nobody is refused who has a certificate of it. Absent if it signed none. What somebody else signed with
+	// a CA that is brought is not known.
+	// +optional
+	ClientsNotAfter *metav1.Time `json:"clientsNotAfter,omitempty"`
 }
 
 // UnprovenReplica is a gateway replica that has not shown yet that it accepts or refuses what it should.

@@ -39,6 +39,9 @@ func (c *Cluster) lookForOffer(ctx context.Context, s EdgeSecrets, stored *Store
 		if stored.byHand.ca, err = c.notOurs(ctx, key, s.Owner); err != nil {
 			return err
 		}
+		if made := stored.byHand.ca; made != nil && stored.taken() == string(made.UID) {
+			stored.byHand.ca = nil // it was taken over before, and whoever deleted what was remembered of it ended that
+		}
 	} else if stored.server == nil {
 		if stored.byHand.server, err = c.notOurs(ctx, s.Server, s.Owner); err != nil {
 			return err
@@ -53,6 +56,19 @@ func (c *Cluster) lookForOffer(ctx context.Context, s EdgeSecrets, stored *Store
 		stored.Pair, stored.Unreadable = pairIn(stored.byHand.server.Data)
 	}
 	return nil
+}
+
+// TakenOver is the annotation on Secrets of ours that says which hand-made one was taken over whose owner keeps it: its UID.
+const TakenOver = intent.Prefix + "taken-over"
+
+// taken is the UID of a hand-made Secret that was taken over and stayed its owner's; empty if none was.
+func (s StoredEdge) taken() string {
+	for _, secret := range []*corev1.Secret{s.record, s.ca} {
+		if secret != nil && secret.Annotations[TakenOver] != "" {
+			return secret.Annotations[TakenOver]
+		}
+	}
+	return ""
 }
 
 // notOurs is a stored Secret that was not made for the owner; nil if there is none.
@@ -130,7 +146,7 @@ func handedOver(secret *corev1.Secret, at EdgeSecrets, server bool) error {
 }
 
 // adopted reads what is handed over. The CAs are where Istio finds them: in the Secret of CAs, or where there is none in the
-// server's. Once the Secret of CAs is ours, they are those that are remembered.
+// server's. Once they are remembered they are those, whatever became of the Secret of CAs meanwhile.
 func (s StoredEdge) adopted() (rotate.Adopted, error) {
 	var certificate []byte
 	if s.byHand.server != nil {
@@ -141,13 +157,15 @@ func (s StoredEdge) adopted() (rotate.Adopted, error) {
 		certificate = pair.CertificatePEM()
 	}
 	switch {
+	case s.Forgotten != nil:
+		return rotate.Adopted{}, fmt.Errorf("what is remembered of hand-made Secrets cannot be read: %w", s.Forgotten)
 	case s.byHand.ca != nil:
 		cas, crls := casIn(s.byHand.ca.Data)
 		if len(cas) == 0 {
 			return rotate.Adopted{}, fmt.Errorf("Secret %s/%s has no CA under cacert or %s", s.byHand.ca.Namespace, s.byHand.ca.Name, caKey)
 		}
 		return rotate.ParseAdopted(certificate, cas, crls)
-	case s.ca != nil:
+	case s.record != nil, s.ca != nil:
 		return rotate.ParseAdopted(certificate, s.Adopted.CAsPEM(), s.Adopted.CRLsPEM())
 	}
 	cas, crls := casIn(s.byHand.server.Data)
@@ -179,20 +197,45 @@ func casIn(data map[string][]byte) (cas, crls []byte) {
 	return data[caKey], data[crlKey]
 }
 
-// wantedRecord is the Secret that remembers what is taken over.
-func wantedRecord(s EdgeSecrets, a rotate.Adopted) WantedSecret {
+// wantedRecord is the Secret that remembers what is taken over, and of which Secret that stays its owner's.
+func wantedRecord(s EdgeSecrets, a rotate.Adopted, of string) WantedSecret {
 	data := map[string][]byte{}
 	for key, value := range map[string][]byte{corev1.TLSCertKey: a.ServerPEM(), caKey: a.CAsPEM(), crlKey: a.CRLsPEM()} {
 		if len(value) > 0 {
 			data[key] = value
 		}
 	}
-	return WantedSecret{Key: s.Adopted, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data}
+	return WantedSecret{Key: s.Adopted, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Annotations: takenOver(of)}
 }
 
-// remembered reads what was taken over before.
-func (s *StoredEdge) remembered() {
+// takenOver is the annotation; none if nothing was.
+func takenOver(of string) map[string]string {
+	if of == "" {
+		return nil
+	}
+	return map[string]string{TakenOver: of}
+}
+
+// Kept are the CAs that are stored, as if they had been taken over, where what is remembered cannot be read: what cannot be read
+// stays as it was. They are the authority's own too.
+func (s StoredEdge) Kept() rotate.Adopted {
+	if s.Forgotten == nil || s.ca == nil {
+		return rotate.Adopted{}
+	}
+	kept, err := rotate.ParseAdopted(nil, s.ca.Data[caKey], s.ca.Data[crlKey])
+	if err != nil {
+		return rotate.Adopted{}
+	}
+	return kept
+}
+
+// remembered reads what was taken over before. What was made for another is no memory of this one.
+func (s *StoredEdge) remembered(owner intent.Owner) {
 	if s.record == nil {
+		return
+	}
+	if found, ours := OwnerOf(s.record); !ours || !found.Same(owner) {
+		s.record = nil
 		return
 	}
 	data := s.record.Data

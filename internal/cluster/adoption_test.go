@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -284,21 +285,28 @@ func (d *dying) Update(ctx context.Context, o client.Object, opts ...client.Upda
 	return d.write(func() error { return d.Client.Update(ctx, o, opts...) })
 }
 
+func (d *dying) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
+	return d.write(func() error { return d.Client.Delete(ctx, o, opts...) })
+}
+
 // An agent that dies before or after any of the writes has lost nothing: whoever comes after it goes on where it stood, and at
 // no time is a CA or the server's certificate neither stored where gateways read it nor remembered.
 func TestADeathWhileHandMadeSecretsAreTakenOver(t *testing.T) {
 	h := newHandMade(t)
-	for _, together := range []bool{false, true} {
-		for writes := 1; writes <= 3; writes++ {
+	for kind, most := range map[string]int{"two Secrets": 3, "one Secret": 3, "CAs that cannot be changed": 4} {
+		for writes := 1; writes <= most; writes++ {
 			for _, after := range []bool{false, true} {
-				t.Run(fmt.Sprintf("in one Secret %t, write %d, after it %t", together, writes, after), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, write %d, after it %t", kind, writes, after), func(t *testing.T) {
 					f := newFixture(t)
 					s := f.edgeSecrets("tls")
 					data := map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t)}
-					if together {
+					if kind == "one Secret" {
 						data["ca.crt"] = h.root.PEM()
 					} else {
-						f.put(t, f.handedOver("tls-cacert", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"cacert": h.root.PEM()}))
+						ca := f.handedOver("tls-cacert", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"cacert": h.root.PEM()})
+						immutable := kind == "CAs that cannot be changed"
+						ca.Immutable = &immutable
+						f.put(t, ca)
 					}
 					f.put(t, f.handedOver("tls", "shop/edge", corev1.SecretTypeOpaque, data))
 					own, err := pki.ParseBundle(testpki.Root(t, "own", testpki.Around(start)).PEM(), nil, start)
@@ -318,7 +326,7 @@ func TestADeathWhileHandMadeSecretsAreTakenOver(t *testing.T) {
 							adopted = stored.Offer.Adopted
 						}
 						bundle := own
-						for _, group := range adopted.CAs() {
+						for _, group := range adopted.CAs(start) {
 							if bundle, err = bundle.With(group.Entries, start); err != nil {
 								t.Fatal(err)
 							}
@@ -345,5 +353,123 @@ func TestADeathWhileHandMadeSecretsAreTakenOver(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// behind is a client to which the cache does not show some Secrets yet.
+type behind struct {
+	client.Client
+	hidden string
+}
+
+func (b behind) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if key.Name == b.hidden {
+		return apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
+	}
+	return b.Client.Get(ctx, key, o, opts...)
+}
+
+// A pass that sees what is remembered and not yet what was written after it, or that lost it, forgets nothing.
+func TestWhatIsRememberedIsNeverWrittenWithLess(t *testing.T) {
+	h := newHandMade(t)
+	for name, meanwhile := range map[string]func(*testing.T, fixture) *Cluster{
+		"the cache does not show the CAs": func(_ *testing.T, f fixture) *Cluster {
+			return New(behind{f.view, "tls-cacert"}, f.view.Client, f.namespace)
+		},
+		"somebody deleted the CAs": func(t *testing.T, f fixture) *Cluster {
+			t.Helper()
+			if err := f.view.Delete(t.Context(), f.read(t, "tls-cacert")); err != nil {
+				t.Fatal(err)
+			}
+			return f.Cluster
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			s := f.edgeSecrets("tls")
+			f.put(t, f.handedOver("tls-cacert", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"ca.crt": h.root.PEM()}))
+			f.put(t, f.handedOver("tls", "shop/edge", corev1.SecretTypeTLS, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t)}))
+			_, bundle := material(t)
+			stored := f.edge(t, s)
+			if _, err := New(&dying{Client: f.view, left: 3}, f.view.Client, f.namespace).WriteEdge(t.Context(), s, stored.Pair, bundle, stored, start); !errors.Is(err, errDead) {
+				t.Fatal(err)
+			}
+			of := meanwhile(t, f)
+			stored, err := of.Edge(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stored.Offer == nil || stored.Offer.Problem != nil || !slices.Equal(stored.Offer.Adopted.CAsPEM(), h.root.PEM()) {
+				t.Errorf("offered is %+v", stored.Offer)
+			}
+			_, err = of.WriteEdge(t.Context(), s, stored.Pair, bundle, stored, start)
+			t.Logf("the write afterwards: %v", err)
+			if remembered := f.read(t, "tls-adopted"); !slices.Equal(remembered.Data["ca.crt"], h.root.PEM()) {
+				t.Errorf("remembered is %q", remembered.Data["ca.crt"])
+			}
+		})
+	}
+}
+
+// With a provided server certificate the hand-made CAs stay their owner's, handed over as they are. Who deletes what is remembered
+// of them ends it all the same; who makes them anew hands them over again.
+func TestWhatIsRememberedOfAProvidedServersCAsIsTheSwitch(t *testing.T) {
+	f, h := newFixture(t), newHandMade(t)
+	s := f.edgeSecrets("tls")
+	s.CA, s.Provided = f.key("own-cacert"), true
+	f.put(t, f.handedOver("tls", "", corev1.SecretTypeTLS, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t)}))
+	byHand := func() *corev1.Secret {
+		return f.handedOver("tls-cacert", "shop/edge", corev1.SecretTypeOpaque, map[string][]byte{"ca.crt": h.root.PEM()})
+	}
+	f.put(t, byHand())
+	_, bundle := material(t)
+	write := func() {
+		t.Helper()
+		if _, err := f.WriteEdge(t.Context(), s, pki.Pair{}, bundle, f.edge(t, s), start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	write() // what is ours is written with the mark also by who only sees what is remembered
+	if f.edge(t, s).Adopted.IsZero() {
+		t.Fatal("nothing was taken over")
+	}
+	if err := f.view.Delete(t.Context(), f.read(t, "tls-adopted")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if stored := f.edge(t, s); stored.Offer != nil || !stored.Adopted.IsZero() {
+			t.Fatalf("it is taken over again: %+v", stored.Offer)
+		}
+		write()
+		if secret, err := f.LiveSecret(t.Context(), s.Adopted); err != nil || secret != nil {
+			t.Fatalf("it is remembered again, error %v", err)
+		}
+	}
+	if err := f.view.Delete(t.Context(), f.read(t, "tls-cacert")); err != nil {
+		t.Fatal(err)
+	}
+	f.put(t, byHand())
+	if stored := f.edge(t, s); stored.Offer == nil || stored.Offer.Problem != nil {
+		t.Errorf("made anew it is not taken for an offer: %+v", stored.Offer)
+	}
+}
+
+// What was made for another Gateway is no memory of this one, whatever its name.
+func TestTheMemoryOfAnotherGateway(t *testing.T) {
+	f, h := newFixture(t), newHandMade(t)
+	s := f.edgeSecrets("tls")
+	squatted := f.handedOver("tls-adopted", "", corev1.SecretTypeTLS, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t), "ca.crt": h.root.PEM()})
+	Mark(squatted, owner("another"))
+	f.put(t, squatted)
+	if stored := f.edge(t, s); !stored.Adopted.IsZero() || stored.Forgotten != nil {
+		t.Errorf("it is taken for one: %+v", stored)
+	}
+	f.put(t, f.handedOver("tls", "shop/edge", corev1.SecretTypeTLS, map[string][]byte{"tls.crt": h.leaf.PEM(), "tls.key": h.leaf.KeyPEM(t)}))
+	_, bundle := material(t)
+	stored := f.edge(t, s)
+	outcome, err := f.WriteEdge(t.Context(), s, stored.Pair, bundle, stored, start)
+	if at, foreign := outcome.Foreign(s); err != nil || !foreign || at != s.Adopted || outcome.Adopted {
+		t.Errorf("outcome %+v at %s, error %v", outcome, at, err)
 	}
 }

@@ -95,7 +95,7 @@ func (c *Cluster) Edge(ctx context.Context, s EdgeSecrets) (StoredEdge, error) {
 	if stored.record, err = c.Secret(ctx, s.Adopted); err != nil {
 		return StoredEdge{}, err
 	}
-	stored.remembered()
+	stored.remembered(s.Owner)
 	if s.Provided {
 		if stored, err = c.provided(ctx, s, stored); err != nil {
 			return StoredEdge{}, err
@@ -163,11 +163,15 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 	if crls := trusted.CRLsPEM(); crls != nil {
 		data[crlKey] = crls
 	}
-	adopted, outcome, err := c.remember(ctx, s, &stored, now)
+	of := stored.taken()
+	if s.Provided && stored.Offer != nil && stored.Offer.Problem == nil {
+		of = string(stored.byHand.ca.UID)
+	}
+	adopted, outcome, err := c.remember(ctx, s, &stored, of, now)
 	if _, foreign := outcome.Foreign(s); err != nil || foreign || outcome.Record == Held {
 		return outcome, err
 	}
-	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Adopts: outcome.Adopted}
+	ca := WantedSecret{Key: s.CA, Type: corev1.SecretTypeOpaque, Owner: s.Owner, Data: data, Adopts: outcome.Adopted, Annotations: takenOver(of)}
 	if outcome.CA, err = c.writeContested(ctx, ca, stored.ca, now); err != nil || outcome.CA == Foreign || s.Provided {
 		return outcome, err
 	}
@@ -183,11 +187,11 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 }
 
 // remember writes down what is taken over, before anything of it is touched, and says whether the place is somebody else's.
-func (c *Cluster) remember(ctx context.Context, s EdgeSecrets, stored *StoredEdge, now time.Time) (rotate.Adopted, EdgeOutcome, error) {
+func (c *Cluster) remember(ctx context.Context, s EdgeSecrets, stored *StoredEdge, of string, now time.Time) (rotate.Adopted, EdgeOutcome, error) {
 	switch {
 	case stored.Offer != nil && stored.Offer.Problem == nil:
 		adopted := stored.Offer.Adopted.At(now)
-		written, err := c.writeContested(ctx, wantedRecord(s, adopted), stored.record, now)
+		written, err := c.writeContested(ctx, wantedRecord(s, adopted, of), stored.record, now)
 		if err != nil || written == Foreign || written == Held {
 			return rotate.Adopted{}, EdgeOutcome{Record: written}, err
 		}
@@ -196,7 +200,7 @@ func (c *Cluster) remember(ctx context.Context, s EdgeSecrets, stored *StoredEdg
 	case !s.Provided && stored.foreign(s.Owner):
 		return rotate.Adopted{}, EdgeOutcome{Server: Foreign}, nil
 	case stored.record != nil && stored.Forgotten == nil: // its mark, and that something names it again
-		_, err := c.writeContested(ctx, wantedRecord(s, stored.Adopted), stored.record, now)
+		_, err := c.writeContested(ctx, wantedRecord(s, stored.Adopted, of), stored.record, now)
 		return stored.Adopted, EdgeOutcome{}, err
 	}
 	return stored.Adopted, EdgeOutcome{}, nil

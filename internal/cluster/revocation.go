@@ -21,34 +21,96 @@ func CallerID(namespace types.UID, name string) string { return string(namespace
 
 // RevokeCaller writes down that every certificate of a caller that has not ended is
 // revoked, and returns how many were not before. It survives whatever becomes of the
-// caller's own object.
-func (c *Cluster) RevokeCaller(ctx context.Context, record AuthorityRecord, caller string, r rotate.Revocation, now time.Time) (int, error) {
-	revoked := 0
+// caller's own object. Newest is the serial number of the last one that he was told to have, in
+// hexadecimal: a cache that does not show it is behind, and the API server is asked. Those that come
+// while one is written go into the next writes together.
+func (c *Cluster) RevokeCaller(ctx context.Context, record AuthorityRecord, caller, newest string, r rotate.Revocation, now time.Time) (int, error) {
+	return c.enqueue(ctx, record, queuedSerial{revoking: &revocation{caller: caller, newest: newest, Revocation: r}}, now)
+}
+
+// revocation is one caller who is to be revoked.
+type revocation struct {
+	rotate.Revocation
+	caller, newest string
+	// revoked is how many certificates were.
+	revoked int
+}
+
+// revoke writes each shard once for all callers.
+func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []*revocation, now time.Time) error {
+	shown, err := c.shows(ctx, record, callers)
+	if err != nil {
+		return err
+	}
+	read := c.shard
+	if !shown {
+		read = c.LiveSecret
+	}
 	for n := range maxShards {
 		key := shardKey(c.namespace, record, n)
-		secret, err := c.shard(ctx, key)
+		secret, err := read(ctx, key)
 		if err != nil {
-			return revoked, err
+			return err
 		}
 		if secret == nil {
-			return revoked, nil // shards have no gaps: they are filled one after the other
+			return nil // shards have no gaps: they are filled one after the other
 		}
 		shard, err := c.parseShard(secret, record)
 		if err != nil {
-			return revoked, err
+			return err
 		}
-		after, count := shard.Revoke(caller, r, now)
-		if count == 0 {
+		counts, revoked := make([]int, len(callers)), 0
+		for i, caller := range callers {
+			shard, counts[i] = shard.Revoke(caller.caller, caller.Revocation, now)
+			revoked += counts[i]
+		}
+		if revoked == 0 {
 			continue
 		}
-		written, err := c.writeShard(ctx, key, record, after, secret)
+		written, err := c.writeShard(ctx, key, record, shard, secret)
 		c.serials.remember(key, written, now)
 		if err != nil {
-			return revoked, err
+			return err
 		}
-		revoked += count
+		for i := range callers {
+			callers[i].revoked += counts[i]
+		}
 	}
-	return revoked, nil
+	return nil
+}
+
+// shows reports whether the cache shows the newest certificate of each caller. All that was recorded before is shown too then; of
+// what was just written here, that is not known.
+func (c *Cluster) shows(ctx context.Context, record AuthorityRecord, callers []*revocation) (bool, error) {
+	shards, err := c.cachedShards(ctx, record)
+	if err != nil {
+		return false, err
+	}
+	missing := map[string]string{}
+	for _, r := range callers {
+		missing[r.caller] = r.newest
+	}
+	for i := range shards {
+		shard, err := c.parseShard(&shards[i], record)
+		if err != nil {
+			return false, err
+		}
+		for _, issued := range shard.Issued() {
+			if newest, is := missing[issued.Caller]; is && issued.Serial.String() == newest {
+				delete(missing, issued.Caller)
+			}
+		}
+	}
+	return len(missing) == 0, nil
+}
+
+// cachedShards are the shards of an authority's record as the cache shows them. They must not be changed.
+func (c *Cluster) cachedShards(ctx context.Context, record AuthorityRecord) ([]corev1.Secret, error) {
+	var list corev1.SecretList
+	if err := c.client.List(ctx, &list, inNamespace(c.namespace), ownedBy(record.Owner), client.MatchingLabels{intent.KeyLedger: ledgerSerials}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the serials of %s: %w", record.Owner, err)
+	}
+	return list.Items, nil
 }
 
 // Issued sums up what an authority issued to callers. It comes from the cache, and from what was
@@ -76,13 +138,13 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 
 // shardsOf are the shards of an authority's record, the newest version of each that is known.
 func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) (map[types.NamespacedName]*corev1.Secret, error) {
-	var list corev1.SecretList
-	if err := c.client.List(ctx, &list, inNamespace(c.namespace), ownedBy(record.Owner), client.MatchingLabels{intent.KeyLedger: ledgerSerials}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing the serials of %s: %w", record.Owner, err)
+	cached, err := c.cachedShards(ctx, record)
+	if err != nil {
+		return nil, err
 	}
 	shards := map[types.NamespacedName]*corev1.Secret{}
-	for i := range list.Items {
-		shards[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
+	for i := range cached {
+		shards[client.ObjectKeyFromObject(&cached[i])] = &cached[i]
 	}
 	for key, written := range c.serials.writtenOf(record.Name) {
 		if cached := shards[key]; cached == nil || newer(written, cached) {

@@ -1,12 +1,17 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -35,7 +40,7 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	revocation := rotate.Revocation{At: start, Reason: 1}
-	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", revocation, start); n != 2 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", issuedTo(t, "", 2).Serial.String(), revocation, start); n != 2 || err != nil {
 		t.Fatalf("%d were revoked, error %v", n, err)
 	}
 	check := func(of *Cluster) {
@@ -55,19 +60,120 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 	}
 	check(f.Cluster)
 	check(New(f.client, f.live, f.namespace)) // an agent that begins
-	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", rotate.Revocation{At: start.Add(time.Minute), Reason: 5}, start.Add(time.Minute)); n != 0 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", issuedTo(t, "", 2).Serial.String(), rotate.Revocation{At: start.Add(time.Minute), Reason: 5}, start.Add(time.Minute)); n != 0 || err != nil {
 		t.Errorf("%d were revoked again, error %v", n, err)
 	}
 	check(f.Cluster)
 	if revoked, err := f.Issued(t.Context(), other); len(revoked.Revoked) != 0 || err != nil {
 		t.Errorf("%d of another authority are revoked, error %v", len(revoked.Revoked), err)
 	}
-	if n, err := f.RevokeCaller(t.Context(), record("ledger-none"), "ns/billing", revocation, start); n != 0 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), record("ledger-none"), "ns/billing", "", revocation, start); n != 0 || err != nil {
 		t.Errorf("an authority that issued nothing: %d, error %v", n, err)
 	}
 	foreign := record("ledger-revoked")
 	foreign.Owner.Name = "another"
-	if _, err := f.RevokeCaller(t.Context(), foreign, "ns/billing", revocation, start); !errors.Is(err, ErrLedgerForeign) {
+	if _, err := f.RevokeCaller(t.Context(), foreign, "ns/billing", "", revocation, start); !errors.Is(err, ErrLedgerForeign) {
 		t.Errorf("the record of another authority: %v", err)
 	}
+}
+
+// stuck is a client whose cache shows a Secret as it was, for as long as it holds it.
+type stuck struct {
+	client.Client
+	shown *corev1.Secret
+}
+
+func (s *stuck) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if into, is := o.(*corev1.Secret); is && s.shown != nil && key == client.ObjectKeyFromObject(s.shown) {
+		s.shown.DeepCopyInto(into)
+		return nil
+	}
+	return s.Client.Get(ctx, key, o, opts...)
+}
+
+func (s *stuck) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	err := s.Client.List(ctx, list, opts...)
+	if secrets, is := list.(*corev1.SecretList); is && s.shown != nil {
+		for i := range secrets.Items {
+			if secrets.Items[i].Name == s.shown.Name {
+				s.shown.DeepCopyInto(&secrets.Items[i])
+			}
+		}
+	}
+	return err
+}
+
+// A certificate that the cache does not show yet, and that nobody remembers to have written, is revoked all the same.
+func TestWhatACacheDoesNotShowIsRevoked(t *testing.T) {
+	f := newFixture(t)
+	cache := &stuck{Client: f.view}
+	agent := New(cache, f.view.Client, f.namespace)
+	r, other := record("ledger-stuck"), record("ledger-stuck-other")
+	other.Owner.Name = "other"
+	issue := func(r AuthorityRecord, caller string, n int, at time.Time) {
+		t.Helper()
+		if err := agent.RecordSerial(t.Context(), r, issuedTo(t, caller, n), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue(r, "ns/first", 1, start.Add(-time.Hour))
+	cache.shown = f.read(t, shardKey(f.namespace, r, 0).Name)
+	issue(r, "ns/stolen", 2, start)
+	later := start.Add(11 * time.Second) // what was written is remembered for a while
+	issue(other, "ns/other", 3, later)
+	n, err := agent.RevokeCaller(t.Context(), r, "ns/stolen", issuedTo(t, "", 2).Serial.String(), rotate.Revocation{At: later}, later)
+	if n != 1 || err != nil {
+		t.Errorf("%d were revoked, error %v", n, err)
+	}
+}
+
+// Who is revoked with many others at once costs no write of his own, and none of them fails.
+func TestACrowdIsRevokedInFewWrites(t *testing.T) {
+	f := newFixture(t)
+	counted := &counting{Client: f.view}
+	agent := New(counted, f.view.Client, f.namespace)
+	r := record("ledger-crowd")
+	var group errgroup.Group
+	const crowd = 200
+	each := func(do func(n int, caller string) error) {
+		t.Helper()
+		for n := range crowd {
+			group.Go(func() error { return do(n, fmt.Sprintf("ns/%d", n)) })
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each(func(n int, caller string) error { return agent.RecordSerial(t.Context(), r, issuedTo(t, caller, n), start) })
+	issuing := counted.writes.Load()
+	each(func(n int, caller string) error {
+		count, err := agent.RevokeCaller(t.Context(), r, caller, issuedTo(t, caller, n).Serial.String(), rotate.Revocation{At: start}, start)
+		if err == nil && count != 1 {
+			err = fmt.Errorf("%d of %s were revoked", count, caller)
+		}
+		return err
+	})
+	t.Logf("%d writes for %d that are issued, %d for as many that are revoked", issuing, crowd, counted.writes.Load()-issuing)
+	if revoking := counted.writes.Load() - issuing; revoking > crowd/4 {
+		t.Errorf("%d writes", revoking)
+	}
+	if revoked, err := f.Issued(t.Context(), r); len(revoked.Revoked) != crowd || err != nil {
+		t.Errorf("%d are revoked, error %v", len(revoked.Revoked), err)
+	}
+}
+
+// counting is a client that counts what it writes.
+type counting struct {
+	client.Client
+	writes atomic.Int64
+}
+
+func (c *counting) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	c.writes.Add(1)
+	return c.Client.Create(ctx, o, opts...)
+}
+
+func (c *counting) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	c.writes.Add(1)
+	return c.Client.Update(ctx, o, opts...)
 }

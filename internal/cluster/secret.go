@@ -43,8 +43,8 @@ type WantedSecret struct {
 	Type corev1.SecretType
 	// Owner is what it is made for.
 	Owner intent.Owner
-	// Labels beyond the marker.
-	Labels map[string]string
+	// Labels and Annotations beyond the marker.
+	Labels, Annotations map[string]string
 	// Data in full.
 	Data map[string][]byte
 	// Adopts is whether it takes the place of one that its owner hands over to Owner.
@@ -53,7 +53,7 @@ type WantedSecret struct {
 
 func (w WantedSecret) object() *corev1.Secret {
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Key.Namespace, Name: w.Key.Name, Labels: maps.Clone(w.Labels)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Key.Namespace, Name: w.Key.Name, Labels: maps.Clone(w.Labels), Annotations: maps.Clone(w.Annotations)},
 		Type:       w.Type,
 		Data:       w.Data,
 	}
@@ -178,6 +178,11 @@ func (w WantedSecret) equals(stored *corev1.Secret) bool {
 	}
 	for key, value := range w.Labels {
 		if stored.Labels[key] != value {
+			return false
+		}
+	}
+	for key, value := range w.Annotations {
+		if stored.Annotations[key] != value {
 			return false
 		}
 	}

@@ -27,28 +27,56 @@ const maxShards = 16_000
 // written go into the next write together: what an authority issues at once costs few
 // writes, however many callers there are.
 func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issued rotate.IssuedSerial, now time.Time) error {
-	done := make(chan error, 1)
-	if c.serials.join(record.Name, queuedSerial{issued: issued, done: done}) {
+	_, err := c.enqueue(ctx, record, queuedSerial{issued: issued}, now)
+	return err
+}
+
+// enqueue has something written into the record of an authority, by whoever writes it already, and returns how many
+// certificates it revoked.
+func (c *Cluster) enqueue(ctx context.Context, record AuthorityRecord, what queuedSerial, now time.Time) (int, error) {
+	done := make(chan recorded, 1)
+	what.done = done
+	if c.serials.join(record.Name, what) {
 		for batch := c.serials.next(record.Name); len(batch) > 0; batch = c.serials.next(record.Name) {
-			err := c.recordSerials(ctx, record, batch, now)
-			for _, queued := range batch {
-				queued.done <- err
-			}
+			c.recordBatch(ctx, record, batch, now)
 		}
 	}
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.revoked, r.err
 	case <-ctx.Done():
-		return fmt.Errorf("recording a serial of %s: %w", record.Owner, context.Cause(ctx))
+		return 0, fmt.Errorf("recording a serial of %s: %w", record.Owner, context.Cause(ctx))
 	}
 }
 
-func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, batch []queuedSerial, now time.Time) error {
-	issued := make([]rotate.IssuedSerial, len(batch))
-	for i := range batch {
-		issued[i] = batch[i].issued
+// recordBatch writes what waits: each shard once for all that is issued, and once for all that is revoked.
+func (c *Cluster) recordBatch(ctx context.Context, record AuthorityRecord, batch []queuedSerial, now time.Time) {
+	var issued []rotate.IssuedSerial
+	var revoking []*revocation
+	for _, queued := range batch {
+		if queued.revoking != nil {
+			revoking = append(revoking, queued.revoking)
+		} else {
+			issued = append(issued, queued.issued)
+		}
 	}
+	var errIssuing, errRevoking error
+	if len(issued) > 0 {
+		errIssuing = c.recordSerials(ctx, record, issued, now)
+	}
+	if len(revoking) > 0 {
+		errRevoking = c.revoke(ctx, record, revoking, now)
+	}
+	for _, queued := range batch {
+		if queued.revoking != nil {
+			queued.done <- recorded{revoked: queued.revoking.revoked, err: errRevoking}
+		} else {
+			queued.done <- recorded{err: errIssuing}
+		}
+	}
+}
+
+func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, issued []rotate.IssuedSerial, now time.Time) error {
 	for n := c.serials.from(record.Name, now); n < maxShards; n++ {
 		key := shardKey(c.namespace, record, n)
 		secret, err := c.shard(ctx, key)
@@ -122,10 +150,17 @@ func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, reco
 	return written, nil
 }
 
-// queuedSerial waits to be written.
+// queuedSerial waits to be written: what is issued, or whom to revoke.
 type queuedSerial struct {
-	issued rotate.IssuedSerial
-	done   chan<- error
+	issued   rotate.IssuedSerial
+	revoking *revocation
+	done     chan<- recorded
+}
+
+// recorded is what came of it.
+type recorded struct {
+	revoked int
+	err     error
 }
 
 // serialQueues hold, for each authority, what waits for the write that is under way.

@@ -188,10 +188,9 @@ func (x *Index) changeTopology(change func() bool) {
 	}
 }
 
-// NamedByOther reports whether any stored Gateway but one refers to this Secret, as a
-// server's certificate or as the CAs that belong to one. The one is who asks: it knows
-// better, and may be gone before the index hears of it.
-func (x *Index) NamedByOther(secret string, asking types.NamespacedName) bool {
+// NamedByOther is a stored Gateway but one that refers to this Secret, as a server's certificate or as CAs; false if none
+// does. The one is who asks: it knows better, and may be gone before the index hears of it.
+func (x *Index) NamedByOther(secret string, asking types.NamespacedName) (other types.NamespacedName, named bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for gateway, object := range x.objects {
@@ -204,12 +203,13 @@ func (x *Index) NamedByOther(secret string, asking types.NamespacedName) bool {
 			server, _ := s.(map[string]any)
 			tls, _ := server["tls"].(map[string]any)
 			name, _ := tls["credentialName"].(string)
-			if name != "" && (name == secret || intent.CASecretFor(name) == secret) {
-				return true
+			ca, _ := tls["caCertCredentialName"].(string)
+			if name != "" && (name == secret || intent.CASecretFor(name) == secret) || ca != "" && ca == secret {
+				return gateway, true
 			}
 		}
 	}
-	return false
+	return types.NamespacedName{}, false
 }
 
 // Gateways are all that are stored, in no order.

@@ -34,29 +34,35 @@ type adoption struct {
 // made is what is remembered, or will be, of one ingress namespace.
 type made struct {
 	rotate.Adopted
-	in types.NamespacedName
-	// offered is whether it is yet to be taken over.
-	offered bool
+	// cas are its CAs, in groups.
+	cas []rotate.TrustedCertificate
+	in  types.NamespacedName
+	// offered is whether it is yet to be taken over, kept whether it is all that gateways trusted before it was forgotten.
+	offered, kept bool
 }
 
 // gatherAdoption finds out what was made by hand. All ingress namespaces serve one certificate, so what is taken over has to be
 // the same everywhere.
 func (f *facts) gatherAdoption(now time.Time) {
 	var served pki.Pair
+	add := func(found rotate.Adopted, e edge, how made) {
+		if how.Adopted, how.cas, how.in = found, found.CAs(now), e.secrets.Adopted; !found.IsZero() {
+			f.adoption.made = append(f.adoption.made, how)
+		}
+	}
 	for _, e := range f.edges {
-		found := e.stored.Adopted
+		add(e.stored.Adopted, e, made{})
+		add(e.stored.Kept(), e, made{kept: true})
 		if offer := e.stored.Offer; offer != nil {
 			f.adoption.offered = true
 			if offer.Problem != nil {
 				f.refuseAdoption(v1alpha1.ReasonForeignSecret, offer.Problem.Error())
 				continue
 			}
-			found = offer.Adopted.At(now)
-		}
-		if !found.IsZero() {
-			f.adoption.made = append(f.adoption.made, made{found, e.secrets.Adopted, e.stored.Offer != nil})
+			add(offer.Adopted.At(now), e, made{offered: true})
 		}
 		if e.stored.Forgotten != nil {
+			f.forgotten = true
 			f.trouble = append(f.trouble, fmt.Sprintf("Secret %s remembers what was taken over of hand-made Secrets, and cannot be read: %s; restore it, or delete it and callers of those CAs are refused", e.secrets.Adopted, e.stored.Forgotten))
 		}
 		if !served.IsZero() && !e.stored.Pair.IsZero() && !served.Leaf().Equal(e.stored.Pair.Leaf()) && !f.provided {
@@ -80,16 +86,35 @@ func (f *facts) decline() {
 	f.adoption.made = slices.DeleteFunc(f.adoption.made, func(m made) bool { return m.offered })
 	f.adoption.leftOut, f.adoption.reason, f.adoption.stands = "", "", nil
 	for i := range f.edges {
+		if stored := &f.edges[i].stored; stored.Offer != nil && !f.provided {
+			stored.Pair = pki.Pair{} // it is not what is served elsewhere
+		}
 		f.edges[i].stored.Offer = nil
+	}
+}
+
+// hurried refuses what is offered if its server certificate would be replaced at once, by one that its callers may not know.
+func (f *facts) hurried(now time.Time) {
+	for _, e := range f.edges {
+		if e.stored.Offer == nil || e.stored.Pair.IsZero() || f.provided {
+			continue
+		}
+		const otherwise = "; or, if its callers may refuse another, delete that Secret and hand over the one with the CAs alone"
+		if handover := rotate.Handover(e.stored.Pair.Leaf()); !now.Before(handover) {
+			f.refuseAdoption(v1alpha1.ReasonCallersMustUpdate, fmt.Sprintf("the certificate in Secret %s would be replaced at once, because less than a sixth of its life is left since %s: put one there that lives longer%s",
+				e.secrets.Server, handover.UTC().Format(time.RFC3339), otherwise))
+		} else if len(f.authorities) > 0 && f.authorities[0].known() {
+			f.refuseAdoption(v1alpha1.ReasonCallersMustUpdate, fmt.Sprintf("the certificate in Secret %s would be replaced at once, because spec.rotation.callersUpdated of CertificateAuthority %s says that every caller knows that one: take it off until those of this Gateway do%s",
+				e.secrets.Server, f.ref, otherwise))
+		}
 	}
 }
 
 // waitsWithAdoption says why nothing at all is written: what is offered has to stay as it is, and nothing that is ours has to be
 // kept current; nil otherwise.
 func (f facts) waitsWithAdoption() *issuer.Problem {
-	ours := slices.ContainsFunc(f.edges, func(e edge) bool { return len(e.stored.Trusted()) > 0 })
 	switch {
-	case !f.adoption.offered || ours:
+	case !f.adoption.offered || slices.ContainsFunc(f.edges, func(e edge) bool { return len(e.stored.Trusted()) > 0 }):
 		return nil
 	case f.adoption.problem != nil:
 		return f.adoption.problem
@@ -101,6 +126,7 @@ func (f facts) waitsWithAdoption() *issuer.Problem {
 // is not taken over yet is so only if all of them would be trusted: nobody is refused by that.
 func (f *facts) trustAdopted(now time.Time) {
 	own, next := f.trust.Bundle, f.trust.Next
+	f.hurried(now)
 	if f.trustMade(now); f.adoption.problem != nil {
 		f.trust.Bundle, f.trust.Next = own, next
 		f.decline()
@@ -111,7 +137,11 @@ func (f *facts) trustAdopted(now time.Time) {
 func (f *facts) trustMade(now time.Time) {
 	var cas []rotate.TrustedCertificate
 	for _, m := range f.adoption.made {
-		cas = append(cas, m.CAs()...)
+		for _, group := range m.cas {
+			if group.Entries = f.besideOwn(group.Entries, m.kept); len(group.Entries) > 0 {
+				cas = append(cas, group)
+			}
+		}
 	}
 	switch {
 	case len(cas) == 0:
@@ -143,6 +173,32 @@ func (f *facts) trustMade(now time.Time) {
 	}
 }
 
+// besideOwn leaves out of what was made by hand what the authority trusts as its own, under its own CRL. What that CRL does not
+// list, and the hand-made one does, must not be let in again.
+func (f *facts) besideOwn(entries []pki.BundleEntry, kept bool) []pki.BundleEntry {
+	own := f.issuer.Bundle.Entries()
+	return slices.DeleteFunc(slices.Clone(entries), func(made pki.BundleEntry) bool {
+		at := slices.IndexFunc(own, func(e pki.BundleEntry) bool { return e.CA.Equal(made.CA) })
+		if at < 0 {
+			return false
+		}
+		if kept || made.CRL.IsZero() {
+			return true
+		}
+		unlisted := 0
+		for _, revoked := range made.CRL.Revoked() {
+			if crl := own[at].CRL; crl.IsZero() || !crl.Lists(revoked.Serial) {
+				unlisted++
+			}
+		}
+		if unlisted > 0 {
+			f.leaveOut(v1alpha1.ReasonLeftOut, fmt.Sprintf("CA %q is the authority's own, and gateways would let %d callers in again that its hand-made CRL lists: put their serial numbers into spec.revocation.serials, with spec.revocation.mode CRL",
+				made.CA.X509().Subject.CommonName, unlisted))
+		}
+		return true
+	})
+}
+
 // maxStands bounds the CAs of which the status tells how they stand.
 const maxStands = 16
 
@@ -172,6 +228,9 @@ func (f facts) madeByHand(pair pki.Pair) bool {
 // to know the authority's; false if there is none such.
 func (f facts) handMaterial(now time.Time) (material, bool) {
 	stored := f.storedPair()
+	if f.forgotten && !stored.IsZero() { // it may be the one
+		return material{pair: stored, next: now.Add(lookEvery)}, true
+	}
 	if !f.madeByHand(stored) || f.authorities[0].known() {
 		return material{}, false
 	}
@@ -197,13 +256,22 @@ func (f facts) adopted(serving pki.Pair) (metav1.Condition, bool) {
 	case len(f.adoption.made) == 0:
 		return metav1.Condition{}, false
 	}
+	for _, e := range f.edges {
+		switch {
+		case e.stored.Offer == nil:
+		case e.isTaken:
+			return condition.False(kind, v1alpha1.ReasonForeignSecret, fmt.Sprintf("what was made by hand is not taken over: Secret %s was not made for this Gateway: delete it", e.taken)), true
+		case !f.taken:
+			return condition.False(kind, v1alpha1.ReasonPending, "what was made by hand is about to be taken over"), true
+		}
+	}
 	var goesOn []string
 	if f.madeByHand(serving) {
 		goesOn = append(goesOn, fmt.Sprintf("the server certificate until %s, or until spec.rotation.callersUpdated of CertificateAuthority %s names its active key",
 			rotate.Handover(serving.Leaf()).UTC().Format(time.RFC3339), f.ref))
 	}
 	for _, m := range f.adoption.made {
-		for _, group := range m.CAs() {
+		for _, group := range m.cas {
 			if caller := fmt.Sprintf("callers of %s as long as Secret %s is there", group.Name, m.in); !slices.Contains(goesOn, caller) {
 				goesOn = append(goesOn, caller)
 			}

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/internal/testenv"
 	"sallyport.dev/sallyport/internal/testpki"
@@ -106,7 +109,7 @@ func TestWhatStandsAgainstTakingOver(t *testing.T) {
 		"nothing":                                {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), "", ""},
 		"nothing, with its CRL":                  {crl, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), "", ""},
 		"it has no CRL":                          {crl, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), v1alpha1.ReasonAdoptionNeedsCRL, `CA "by hand": it states no CRL`},
-		"its CRL would not be heeded":            {none, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), v1alpha1.ReasonLeftOut, "with revocation None gateways check none"},
+		"its CRL would not be heeded":            {none, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), v1alpha1.ReasonLeftOut, "gateways check none"},
 		"callers are told apart by name":         {none, []cluster.StoredEdge{offered(b.made(t))}, map[string]any{"spec": map[string]any{"servers": []any{map[string]any{"tls": map[string]any{"subjectAltNames": []any{"a"}}}}}}, teller(false), v1alpha1.ReasonForeignAuthorityNotAllowed, "can mint any name"},
 		"a workload is told who called":          {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(true), v1alpha1.ReasonForeignAuthorityNotAllowed, intent.KeyClientHeaders},
 		"nobody knows whether one is":            {none, []cluster.StoredEdge{offered(b.made(t))}, plain, speechless{}, v1alpha1.ReasonPending, "APIRules cannot be read"},
@@ -272,5 +275,183 @@ func TestAMemoryThatCannotBeRead(t *testing.T) {
 	f.gatherAdoption(now)
 	if len(f.trouble) != 1 || !strings.Contains(f.trouble[0], "istio-system/shop.edge.mtls-adopted") || f.adoption.problem != nil {
 		t.Errorf("trouble %q, problem %v", f.trouble, f.adoption.problem)
+	}
+}
+
+// What would be replaced in the pass that takes it over is not taken over: its key has no second copy, and its callers may know
+// nobody else.
+func TestACertificateThatWouldBeReplacedAtOnceIsNotTakenOver(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	for name, row := range map[string]struct {
+		at       time.Duration
+		known    bool
+		provided bool
+		says     string
+	}{
+		"one that has its life before it":               {at: time.Hour},
+		"one in the last sixth of it":                   {at: 5*time.Hour + time.Second, says: "less than a sixth of its life is left since 2026-09-01T17:00:00Z"},
+		"one whose callers are said to know another CA": {at: time.Hour, known: true, says: "spec.rotation.callersUpdated of CertificateAuthority shop/default"},
+		"one that stays its owner's":                    {at: 5*time.Hour + time.Second, known: true, provided: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := b.stands(t, v1alpha1.RevocationNone, now, cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: b.made(t)}})
+			f.provided = row.provided
+			if row.known {
+				f.issuer.Object.Spec.Rotation.CallersUpdated = f.issuer.Signer.Authority.Certificate().SubjectKeyID()
+			}
+			f.gatherAdoption(now.Add(row.at))
+			if err := (&Programmer{Headers: teller(false)}).gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now.Add(row.at)); err != nil {
+				t.Fatal(err)
+			}
+			problem := f.waitsWithAdoption()
+			if row.says == "" {
+				if problem != nil {
+					t.Errorf("problem %v", problem)
+				}
+				return
+			}
+			if problem == nil || problem.Reason != v1alpha1.ReasonCallersMustUpdate || !strings.Contains(problem.Message, row.says) {
+				t.Errorf("problem %v, expected %q", problem, row.says)
+			}
+		})
+	}
+}
+
+// The certificate of a Secret that is declined is not what is served elsewhere.
+func TestWhatIsDeclinedIsNotStored(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b, other := newByHand(t, now), newByHand(t, now)
+	f := b.stands(t, v1alpha1.RevocationNone, now, cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: b.made(t)}}, cluster.StoredEdge{Pair: other.pair})
+	f.gatherAdoption(now)
+	if err := (&Programmer{Headers: teller(false)}).gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
+		t.Fatal(err)
+	}
+	if f.adoption.problem == nil || !f.storedPair().Equal(other.pair) {
+		t.Errorf("problem %v, and stored is the one that is declined", f.adoption.problem)
+	}
+}
+
+// What is taken over already goes on, though something stands against the rest of it.
+func TestWhatIsRememberedGoesOnThoughTheRestIsDeclined(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	f := b.stands(t, v1alpha1.RevocationNone, now, cluster.StoredEdge{Pair: b.pair, Adopted: b.made(t), Offer: &cluster.Offer{Problem: errors.New("garbage")}})
+	f.gatherAdoption(now)
+	if err := (&Programmer{Headers: teller(false)}).gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
+		t.Fatal(err)
+	}
+	if f.adoption.problem == nil || !bytes.Contains(f.trust.Bundle.CertificatesPEM(), b.root.PEM()) {
+		t.Errorf("problem %v, and its CA is not trusted any more", f.adoption.problem)
+	}
+}
+
+// What is remembered and cannot be read any more leaves everything as it was: what is served, and who is let in.
+func TestWhatCannotBeRememberedStays(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	f := b.stands(t, v1alpha1.RevocationNone, now)
+	namespace := environment.Namespace(t, "programming").Name
+	view := testenv.NewView(environment.Admin(t))
+	store := cluster.New(view, view.Client, namespace)
+	name := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: namespace, Name: name} }
+	secrets := cluster.EdgeSecrets{Server: name("hand"), CA: name("hand-cacert"), Adopted: name("adopted"), Owner: intent.Owner{Kind: "Gateway", Namespace: "shop", Name: "edge", UID: "1"}}
+	before, err := f.issuer.Bundle.With([]pki.BundleEntry{b.made(t).CAs(now)[0].Entries[0]}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.WriteEdge(t.Context(), secrets, b.pair, before, cluster.StoredEdge{}, now); err != nil {
+		t.Fatal(err)
+	}
+	memory := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "adopted"}, Data: map[string][]byte{"ca.crt": []byte("garbage")}}
+	cluster.Mark(memory, secrets.Owner)
+	if err := view.Create(t.Context(), memory); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := store.Edge(t.Context(), secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.edges = []edge{{secrets: secrets, stored: stored}}
+	f.issuer.Published, f.settings = f.issuer.Bundle, rotate.LeafSettings{Lifetime: time.Hour, RenewBefore: 33, Algorithm: pki.ECDSAP256, Object: "x"}
+	f.gatherAdoption(now)
+	p := &Programmer{Headers: teller(false), Cluster: store}
+	if err := p.gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
+		t.Fatal(err)
+	}
+	m, err := p.materialize(t.Context(), f, now)
+	if err != nil || !m.pair.Equal(b.pair) || m.issued != "" {
+		t.Errorf("issued for reason %q, error %v", m.issued, err)
+	}
+	if !bytes.Equal(f.trust.Bundle.CertificatesPEM(), before.CertificatesPEM()) {
+		t.Errorf("trusted are %d CAs, expected the 2 of before", len(f.trust.Bundle.Entries()))
+	}
+	if len(f.trouble) != 1 || !strings.Contains(f.trouble[0], "restore it, or delete it") {
+		t.Errorf("it tells %q", f.trouble)
+	}
+}
+
+// Who brings the CA that he made by hand before can take the rest over as well: its callers are accepted as the authority's own. Whom
+// only the hand-made CRL lists must not be let in by that.
+func TestTheAuthoritysOwnCAByHand(t *testing.T) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	b := newByHand(t, now)
+	const none, crl = v1alpha1.RevocationNone, v1alpha1.RevocationCRL
+	for name, row := range map[string]struct {
+		mode v1alpha1.RevocationMode
+		crl  []byte
+		own  []byte
+		says string
+	}{
+		"without revocation":                       {mode: none},
+		"without a CRL of its own":                 {mode: crl, own: b.root.CRL(t, 7, testpki.Around(now))},
+		"with a CRL that lists nobody":             {mode: crl, own: b.root.CRL(t, 7, testpki.Around(now)), crl: b.crl},
+		"with one that the authority's CRL covers": {mode: crl, own: b.root.CRL(t, 7, testpki.Around(now), big.NewInt(99)), crl: b.root.CRL(t, 1, testpki.Around(now), big.NewInt(99))},
+		"with one that it does not":                {mode: crl, own: b.root.CRL(t, 7, testpki.Around(now)), crl: b.root.CRL(t, 1, testpki.Around(now), big.NewInt(99)), says: "would let 1 callers in again"},
+		"with one that nobody heeds":               {mode: none, crl: b.root.CRL(t, 1, testpki.Around(now), big.NewInt(99)), says: "would let 1 callers in again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := b.stands(t, none, now, cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: b.made(t, row.crl...)}})
+			f.issuer.Object.Spec.Revocation.Mode = row.mode
+			var err error
+			if f.issuer.Bundle, err = pki.ParseBundle(b.root.PEM(), row.own, now); err != nil {
+				t.Fatal(err)
+			}
+			f.authorities[0].Issuer = f.issuer
+			f.gatherAdoption(now)
+			if err := (&Programmer{Headers: teller(false)}).gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
+				t.Fatal(err)
+			}
+			if problem := f.waitsWithAdoption(); (problem != nil) != (row.says != "") || problem != nil && !strings.Contains(problem.Message, row.says) {
+				t.Errorf("problem %v, expected %q", problem, row.says)
+			}
+		})
+	}
+}
+
+// An authority that only verifies is known to nobody by a key.
+func TestWhoKnowsAnAuthorityWithoutACA(t *testing.T) {
+	if (accepted{Issuer: issuer.Issuer{Object: &v1alpha1.CertificateAuthority{}}}).known() {
+		t.Error("it is known")
+	}
+}
+
+// Secrets that two Gateways name are taken over for none.
+func TestASecretThatTwoGatewaysName(t *testing.T) {
+	index := ingress.NewIndex(nil)
+	index.SetGateway(map[string]any{
+		"metadata": map[string]any{"namespace": "pay", "name": "edge"},
+		"spec":     map[string]any{"servers": []any{map[string]any{"tls": map[string]any{"credentialName": "wildcard"}}}},
+	})
+	p := &Programmer{Edge: index}
+	name := func(name string) types.NamespacedName {
+		return types.NamespacedName{Namespace: "istio-system", Name: name}
+	}
+	for server, says := range map[string]string{"wildcard": "Gateway pay/edge names Secret istio-system/wildcard too", "own": ""} {
+		offer := &cluster.Offer{}
+		p.sharedOffer(offer, cluster.EdgeSecrets{Server: name(server), CA: name(server + "-cacert")}, types.NamespacedName{Namespace: "shop", Name: "edge"})
+		if (offer.Problem != nil) != (says != "") || says != "" && !strings.Contains(offer.Problem.Error(), says) {
+			t.Errorf("%s: problem %v, expected %q", server, offer.Problem, says)
+		}
 	}
 }

@@ -46,26 +46,37 @@ func (p *Programmer) gatherAuthorities(ctx context.Context, t Target, gateway in
 		}
 		all = append(all, a)
 	}
-	issuing := slices.IndexFunc(all, func(a accepted) bool { return a.usable(t.Intent.Provided()) })
-	if f.storedPair().IsZero() && issuing != 0 && f.lastIssuer(all) < 0 {
-		issuing = -1 // the first certificate is the first authority's: nobody knows another yet
-	}
+	issuing := f.issuing(all, t.Intent.Provided(), now)
 	if issuing < 0 {
 		f.ref = all[0].ref
 		return p.unusable(ctx, t, all[0], f, now)
-	}
-	if last := f.lastTold(all); last >= 0 && !f.storedPair().IsZero() && all[last].problem != nil && !t.Intent.Provided() && now.Before(f.nextIssues()) {
-		f.refused = all[last].problem // what is stored goes on: callers may know no other
-		if all[last].broken() {
-			issuing = last
-		}
-	} else if last := f.lastIssuer(all); last >= 0 && !all[issuing].known() {
-		issuing = last
 	}
 	first := all[issuing]
 	f.ref, f.issuer = first.ref, first.Issuer
 	f.authorities = slices.Insert(slices.Delete(all, issuing, issuing+1), 0, first)
 	return nil
+}
+
+// issuing is which of the authorities issues, or is told of first where the server certificate is provided; -1 if none can yet.
+func (f *facts) issuing(all []accepted, provided bool, now time.Time) int {
+	first, last := slices.IndexFunc(all, func(a accepted) bool { return a.usable(provided) }), f.lastIssuer(all)
+	if f.storedPair().IsZero() && first != 0 && last < 0 {
+		return -1 // the first certificate is the first authority's: nobody knows another yet
+	}
+	if first < 0 || provided {
+		return first
+	}
+	if told := f.lastTold(all); told >= 0 && !f.storedPair().IsZero() && all[told].problem != nil && now.Before(f.nextIssues()) {
+		f.refused = all[told].problem // what is stored goes on: callers may know no other
+		if all[told].broken() {
+			return told
+		}
+		return first
+	}
+	if last >= 0 && !all[first].known() {
+		return last
+	}
+	return first
 }
 
 // further are the authorities that do not issue here.
@@ -115,7 +126,7 @@ func (f *facts) keep(a accepted, now time.Time) pki.Bundle {
 
 // known reports whether its owner said that every caller knows the authority.
 func (a accepted) known() bool {
-	return a.Object.Spec.Rotation.CallersUpdated == a.Signer.Generation.Authority.Certificate().SubjectKeyID()
+	return !a.Signer.Authority.IsZero() && a.Object.Spec.Rotation.CallersUpdated == a.Signer.Generation.Authority.Certificate().SubjectKeyID()
 }
 
 // lastIssuer is which of the authorities signed the certificate that is stored, or was if it is lost, if it still issues; -1

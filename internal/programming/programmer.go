@@ -157,8 +157,9 @@ type facts struct {
 	contests []cluster.Contest
 	// trouble is what keeps the edge from being programmed, for people.
 	trouble []string
-	// adoption is what was made by hand.
-	adoption adoption
+	// adoption is what was made by hand; forgotten is whether what is remembered of it cannot be read.
+	adoption  adoption
+	forgotten bool
 	// changed is whether a Secret was written, taken whether hand-made ones were taken over.
 	changed, taken bool
 }
@@ -251,9 +252,23 @@ func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingres
 		if err != nil {
 			return err
 		}
+		p.sharedOffer(stored.Offer, secrets, gateway.Ref())
 		f.edges = append(f.edges, edge{secrets: secrets, stored: stored})
 	}
 	return nil
+}
+
+// sharedOffer refuses an offer that another Gateway names too: it would serve this one's hosts, and trust its authority, there.
+func (p *Programmer) sharedOffer(offer *cluster.Offer, s cluster.EdgeSecrets, gateway types.NamespacedName) {
+	if offer == nil || offer.Problem != nil {
+		return
+	}
+	for _, name := range []string{s.Server.Name, s.CA.Name} {
+		if other, named := p.Edge.NamedByOther(name, gateway); named && !s.Provided {
+			offer.Problem = fmt.Errorf("Gateway %s names Secret %s too, and would serve certificates for the hosts of this one: give each Gateway a Secret of its own", other, s.Server)
+			return
+		}
+	}
 }
 
 // OwnerOf is what the Secrets of a Gateway are marked with.

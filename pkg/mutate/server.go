@@ -217,7 +217,7 @@ func credentialNameUnusable(s server, wanted *settings) *Violation {
 		return s.violation("tls.credentialName", "found %.300q, expected the name of a Secret: remove it, and %s is used", name, wanted.credentialName)
 	case strings.HasSuffix(name, "-cacert"):
 		return s.violation("tls.credentialName", "found %q, which Istio takes for a CA because of its ending: remove it, and %s is used", name, wanted.credentialName)
-	case strings.HasSuffix(name, ".mtls"):
+	case strings.HasSuffix(name, ".mtls"), strings.HasSuffix(name, ".mtls-adopted"):
 		return s.violation("tls.credentialName", "found %q, which belongs to another Gateway: remove it, and %s is used", name, wanted.credentialName)
 	}
 	return nil
@@ -232,7 +232,7 @@ func (s server) providedNameUnusable(name string, wanted *settings) *Violation {
 		return s.violation("tls.credentialName", "is empty, and %s asks for a Secret that is there: name it", says)
 	case name == "" || wanted.credentialName != "" && name == wanted.credentialName:
 		return nil
-	case len(validation.IsDNS1123Subdomain(name)) > 0, strings.HasSuffix(name, "-cacert"), strings.HasSuffix(name, ".mtls"):
+	case len(validation.IsDNS1123Subdomain(name)) > 0, strings.HasSuffix(name, "-cacert"), strings.HasSuffix(name, ".mtls"), strings.HasSuffix(name, ".mtls-adopted"):
 		return s.violation("tls.credentialName", "found %.300q, and %s asks for the name of a Secret that does not end in -cacert or .mtls: name the one with the certificate", name, says)
 	}
 	return nil

@@ -143,20 +143,38 @@ func PairEntries(cas []Certificate, crls []CRL) ([]BundleEntry, error) {
 	if len(crls) > 0 && len(crls) != len(cas) {
 		return nil, fmt.Errorf("found %d CRLs for %d CAs, expected one for each", len(crls), len(cas))
 	}
+	unnamed := 0
+	for _, crl := range crls {
+		if len(crl.parsed.AuthorityKeyId) == 0 {
+			unnamed++
+		}
+	}
+	if unnamed > maxUnnamed {
+		return nil, fmt.Errorf("%d CRLs do not say which key signed them (RFC 5280 section 5.2.1), at most %d such are taken: sign them with the authority key identifier", unnamed, maxUnnamed)
+	}
 	entries := make([]BundleEntry, len(cas))
 	for i, ca := range cas {
 		entries[i].CA = ca
+		var why error
 		for _, crl := range crls {
-			if entries[i].CRL.IsZero() && crl.SignedBy(ca) == nil {
+			if !entries[i].CRL.IsZero() {
+				break
+			}
+			if err := crl.SignedBy(ca); err == nil {
 				entries[i].CRL = crl
+			} else if why == nil || bytes.Equal(crl.parsed.RawIssuer, ca.parsed.RawSubject) {
+				why = err
 			}
 		}
 		if len(crls) > 0 && entries[i].CRL.IsZero() {
-			return nil, fmt.Errorf("no CRL is signed by CA %q", ca.parsed.Subject.CommonName)
+			return nil, fmt.Errorf("no CRL is signed by CA %q: %w", ca.parsed.Subject.CommonName, why)
 		}
 	}
 	return entries, nil
 }
+
+// maxUnnamed bounds the CRLs without an authority key identifier: each costs a signature for each CA of its name.
+const maxUnnamed = 4
 
 // With is the bundle with further CAs. One that is in it already stays as it is: two partners may have the same root.
 func (b Bundle) With(further []BundleEntry, now time.Time) (Bundle, error) {

@@ -50,11 +50,8 @@ func ParseBrought(certificates, key, above, crls []byte) (Brought, error) {
 		pool = append(pool, more...)
 	}
 	b := Brought{CA: ca}
-	if b.Above, err = pki.PathAbove(chain[0], pool); err != nil {
+	if b.Above, err = pki.PathAbove(chain[0], pool, maxAbove); err != nil {
 		return Brought{}, err
-	}
-	if len(b.Above) > maxAbove {
-		return Brought{}, fmt.Errorf("%d CAs are above it, at most %d are taken", len(b.Above), maxAbove)
 	}
 	if b.CA, err = through(ca, b.Above); err != nil {
 		return Brought{}, err

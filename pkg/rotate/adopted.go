@@ -34,18 +34,41 @@ func ParseAdopted(server, cas, crls []byte) (Adopted, error) {
 	}
 	whole := ParseTrustedCertificate("", cas, crls)
 	a.entries = whole.Entries
+	if len(a.entries) > maxAdopted {
+		return Adopted{}, fmt.Errorf("there are %d CAs, at most %d are taken over: state the others under spec.trustedCertificates of the authority", len(a.entries), maxAdopted)
+	}
 	return a, whole.Unreadable
 }
 
+// maxAdopted bounds the CAs that are taken over. Which of them signed which costs a signature for each pair.
+const maxAdopted = 16
+
 // At is what is worth to be taken over at now: all but the CAs that have ended, whose callers gateways refuse already.
 func (a Adopted) At(now time.Time) Adopted {
-	current := Adopted{server: a.server}
-	for _, group := range a.CAs() {
-		if group.standing(false, now).NotAfter.After(now) {
-			current.entries = append(current.entries, group.Entries...)
+	current, _ := a.split(now)
+	return Adopted{server: a.server, entries: current}
+}
+
+// split tells the CAs that go on at now from those that have ended, or of which nobody who signed them goes on.
+func (a Adopted) split(now time.Time) (current, ended []pki.BundleEntry) {
+	current = slices.Clone(a.entries)
+	over := func(e pki.BundleEntry) bool {
+		if now.After(e.CA.NotAfter()) {
+			return true
 		}
+		if e.CA.SignedBy(e.CA) {
+			return false
+		}
+		signed := func(issuer pki.BundleEntry) bool { return e.CA.SignedBy(issuer.CA) }
+		return slices.ContainsFunc(ended, signed) && !slices.ContainsFunc(current, signed)
 	}
-	return current
+	for {
+		i := slices.IndexFunc(current, over)
+		if i < 0 {
+			return current, ended
+		}
+		ended, current = append(ended, current[i]), slices.Delete(current, i, i+1)
+	}
 }
 
 // IsZero reports whether it is nothing.
@@ -91,10 +114,16 @@ func Handover(leaf pki.Certificate) time.Time {
 	return leaf.NotAfter().Add(-leaf.NotAfter().Sub(leaf.NotBefore()) / divisor)
 }
 
-// CAs are the CAs in groups, each to be judged by itself: those of which one signed another.
-func (a Adopted) CAs() []TrustedCertificate {
+// CAs are the CAs in groups, each to be judged by itself at now: those of which one signed another. One that has ended takes with
+// it what it signed, and not what signed it.
+func (a Adopted) CAs(now time.Time) []TrustedCertificate {
+	current, ended := a.split(now)
+	return append(groups(current), groups(ended)...)
+}
+
+func groups(entries []pki.BundleEntry) []TrustedCertificate {
 	var groups []TrustedCertificate
-	for _, entry := range a.entries {
+	for _, entry := range entries {
 		joined := []pki.BundleEntry{entry}
 		groups = slices.DeleteFunc(groups, func(g TrustedCertificate) bool {
 			hangs := slices.ContainsFunc(g.Entries, func(e pki.BundleEntry) bool { return e.CA.SignedBy(entry.CA) || entry.CA.SignedBy(e.CA) })

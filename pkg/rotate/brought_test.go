@@ -539,3 +539,12 @@ func stored(t testing.TB, l Ledger) Ledger {
 	}
 	return read
 }
+
+// A Secret full of CAs is refused before a signature is checked for each pair of them: whoever may offer one could hold up everybody.
+func TestACrowdAboveABroughtCA(t *testing.T) {
+	first := bring(t, "first", 0)
+	_, err := ParseBrought(first.Certificate().PEM(), first.Key().PEM(), many(t, maxAbove+1), nil)
+	if err == nil || !strings.Contains(err.Error(), "5 CAs are above it, at most 4 are taken") {
+		t.Errorf("error %v", err)
+	}
+}

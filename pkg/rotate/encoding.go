@@ -201,7 +201,7 @@ func (g *Generation) decodeAbove(data map[string][]byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", g.ID+aboveFile, err)
 	}
-	if cas, err = pki.PathAbove(g.Authority.Certificate(), cas); err != nil {
+	if cas, err = pki.PathAbove(g.Authority.Certificate(), cas, maxAbove); err != nil {
 		return fmt.Errorf("%s: %w", g.ID+aboveFile, err)
 	}
 	if g.Authority, err = through(g.Authority, cas); err != nil {

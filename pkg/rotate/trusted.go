@@ -81,7 +81,7 @@ func (l Ledger) TrustAlso(bundle pki.Bundle, trusted []TrustedCertificate, s Aut
 // ErrNeedsCRL says that gateways would refuse every caller of a CA that states no CRL.
 var ErrNeedsCRL = errors.New("it states no CRL, and with revocation by CRL gateways refuse every caller of a CA without one: state one for each of its CAs")
 
-var errNoCRL = errors.New("it states a CRL, and with revocation None gateways check none: leave it out, or ask for CRL")
+var errNoCRL = errors.New("it states a CRL, and gateways check none, as the condition RevocationCurrent of the authority tells: leave it out, or see that they do")
 
 // unfit says what keeps an entry out at any time, nil if nothing does.
 func (t TrustedCertificate) unfit(revocation bool) error {

@@ -37,6 +37,8 @@ func TestSecretsThatGatewaysTrust(t *testing.T) {
 		"handed over to an owner":              {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"adopt: Gateway/shop/edge}", "a: b"), refused: "<namespace>/<name> of the Gateway"},
 		"the name of what is remembered":       {manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, "", "ca.crt: a"), refused: "belongs to the agent"},
 		"the agent remembers":                  {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, ca.crl: b, tls.crt: c")},
+		"the agent remembers whose it stays":   {by: agent, manifest: secretIn("istio-system", "shop.other.mtls-adopted", opaque, ", labels: {"+mtls+`managed: "true"}, annotations: {`+mtls+"owner: Gateway/shop/other/u, "+mtls+"taken-over: 0a1b}", "ca.crt: a")},
+		"the mark of what was taken over":      {manifest: secretIn("istio-system", "mine", opaque, ", annotations: {"+mtls+"taken-over: 0a1b}", "a: b"), refused: "may carry use-as-ca"},
 		"a CA that is offered":                 {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: default}", "a: b")},
 		"a CA that is offered elsewhere":       {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: other/default}", "a: b"), refused: "with the name of a CertificateAuthority of its namespace"},
 		"a CA that is offered to nobody":       {manifest: secretIn("shop", "mine", opaque, ", annotations: {"+mtls+"use-as-ca: \"\"}", "a: b"), refused: "with the name of a CertificateAuthority of its namespace"},
@@ -65,7 +67,8 @@ func TestTheAgentIsHeldToItsJob(t *testing.T) {
 		"a server's pair where no gateway is": {by: agent, manifest: secretIn("shop", "shop.edge.mtls", tls, mark("Gateway/shop/edge/u"), pair), refused: "for an owner of that kind or namespace"},
 		"a server's pair without its type":    {by: agent, manifest: secretIn("istio-system", "edge-cert", opaque, mark("Gateway/shop/edge/u"), pair), refused: "with type kubernetes.io/tls only"},
 		"a key that is remembered":            {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/shop/edge/u"), "ca.crt: a, tls.key: b"), refused: "no key of anybody"},
-		"what is remembered for another":      {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/other/edge/u"), "ca.crt: a"), refused: "with type kubernetes.io/tls only"},
+		"what is remembered for another":      {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", opaque, mark("Gateway/other/edge/u"), "ca.crt: a"), refused: "for an owner of that kind or namespace"},
+		"a pair where another is remembered":  {by: agent, manifest: secretIn("istio-system", "shop.edge.mtls-adopted", tls, mark("Gateway/other/edge/u"), pair), refused: "for an owner of that kind or namespace"},
 		"a caller of another namespace":       {by: agent, manifest: secretIn("shop", "caller", tls, mark("ClientCertificate/other/caller/u"), pair), refused: "for an owner of that kind or namespace"},
 		"another Secret of its own namespace": {by: agent, manifest: secretIn(system, "helm", opaque, mark("CertificateAuthority/shop/default/u"), "a: b"), refused: "for an owner of that kind or namespace"},
 

@@ -76,6 +76,17 @@ spec: {source: {type: SelfSigned}, revocation: {mode: %s}, rotation: {minimumOve
 	serve(t, ns, "edge", host, "mtls.sallyport.dev/authorities: old")
 	early, late := byRequest(t, ns, "early", "old"), byRequest(t, ns, "late", "new")
 	checkThreeAnswers(t, early, host)
+	eventually(t, "the authority tells when its last caller's certificate ends", func(ctx context.Context) error {
+		generations, err := generationsOf(ctx, ns, "old")
+		if err != nil {
+			return err
+		}
+		told, err := time.Parse(time.RFC3339, fmt.Sprint(generations[0]["clientsNotAfter"]))
+		if after := told.Sub(early.Certificates[0].Leaf.NotAfter); err == nil && (after < 0 || after >= time.Hour) {
+			err = fmt.Errorf("it tells %s, and the certificate ends at %s", told, early.Certificates[0].Leaf.NotAfter)
+		}
+		return err
+	})
 	both := early.Roots.Clone()
 	both.AppendCertsFromPEM(publishedTrust(t, ns, "new"))
 	tell := func(want string) func() bool {

@@ -2,7 +2,12 @@ package proof
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,8 +22,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack"
 	"sallyport.dev/sallyport/internal/localstack/product"
@@ -36,7 +44,7 @@ type prometheus struct{ url string }
 
 // impatient are the alerts whose time to hold is taken out of the rules: that time is
 // what promtool tests.
-var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
+var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCRLTooLarge|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
 
 // startPrometheus runs one with the rules that are shipped, evaluated every second.
 func startPrometheus(t *testing.T) prometheus {
@@ -220,7 +228,8 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		}
 	})
 	healthy()
-	t.Run("SallyportBroughtCAUnfit, SallyportTrustedCertificate*, SallyportRotationBlocked: what somebody has to do", func(t *testing.T) {
+	t.Run("SallyportCRLTooLarge: five thousand callers are revoked at once", func(t *testing.T) { p.crowd(t, "crowd") })
+	t.Run("SallyportBroughtCAUnfit, SallyportTrustedCertificate*, SallyportRotationBlocked, SallyportCAEndsSoon: what somebody has to do", func(t *testing.T) {
 		p.drill(t, "bringing")
 		p.bring(t, "bringing")
 	})
@@ -276,6 +285,81 @@ func (p prometheus) bring(t *testing.T, ns string) {
 	change(t, "v1", "Secret", ns, "corporate", func(o map[string]any) { o["data"] = map[string]any{"tls.crt": "eA==", "tls.key": "eA=="} })
 	p.eventuallyFiring(t, "SallyportBroughtCAUnfit", ns, "corporate")
 	p.eventuallyFiring(t, "SallyportRotationBlocked", ns, "paused")
+	p.eventuallyFiring(t, "SallyportCAEndsSoon", ns, "paused")
+}
+
+// callers is how many it takes to fill seven tenths of what fits, at some 72 bytes for each.
+const callers = 5300
+
+// crowd revokes a crowd: each has a certificate for a key of its own, and loses it with its object.
+func (p prometheus) crowd(t *testing.T, ns string) {
+	t.Helper()
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+ns+"}}")
+	apply(t, "{apiVersion: mtls.sallyport.dev/v1alpha1, kind: CertificateAuthority, metadata: {name: crowd, namespace: "+ns+"}, spec: {source: {type: SelfSigned}}}")
+	began := time.Now()
+	var group errgroup.Group
+	group.SetLimit(8)
+	for n := range callers {
+		group.Go(func() error {
+			caller, err := newCaller(ns, n)
+			if err != nil {
+				return err
+			}
+			return stack.Client().Create(t.Context(), caller)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	each := func(what string, ask func(*unstructured.Unstructured, error) error) { // one after the other: most have come that far by then
+		t.Helper()
+		for n := range callers {
+			eventually(t, 5*patience, callerName(n)+" "+what, func(ctx context.Context) error {
+				return ask(stored(ctx, "mtls.sallyport.dev/v1alpha1", "ClientCertificate", ns, callerName(n)))
+			})
+		}
+		t.Logf("each of %d %s after %s", callers, what, time.Since(began).Round(time.Second))
+	}
+	each("has a certificate", func(caller *unstructured.Unstructured, err error) error {
+		if _, has, _ := unstructured.NestedString(caller.Object, "status", "certificate"); err == nil && !has {
+			err = errors.New("it has none")
+		}
+		return err
+	})
+	all := &unstructured.Unstructured{}
+	all.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
+	all.SetKind("ClientCertificate")
+	if err := stack.Client().DeleteAllOf(t.Context(), all, client.InNamespace(ns)); err != nil {
+		t.Fatal(err)
+	}
+	each("is gone", func(_ *unstructured.Unstructured, err error) error {
+		if err == nil {
+			err = errors.New("it is there")
+		}
+		return client.IgnoreNotFound(err)
+	})
+	p.eventuallyFiring(t, "SallyportCRLTooLarge", ns, "crowd")
+}
+
+func callerName(n int) string { return fmt.Sprintf("caller-%04d", n) }
+
+// newCaller is a ClientCertificate for a key that is made here, and revoked with it.
+func newCaller(ns string, n int) (*unstructured.Unstructured, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return nil, err
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "mtls.sallyport.dev/v1alpha1", "kind": "ClientCertificate", "metadata": map[string]any{"namespace": ns, "name": callerName(n)},
+		"spec": map[string]any{
+			"authorityRef": map[string]any{"name": "crowd"}, "deletionPolicy": "Revoke",
+			"csr": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})),
+		},
+	}}, nil
 }
 
 const broughtYAML = `

@@ -117,6 +117,7 @@ func servers() map[string]row {
 		"a credential with a path in it":         credential(`"../a"`).saying(`found "../a", expected the name of a Secret`, "remove it, and NAMESPACE.edge.mtls is used"),
 		"a credential that Istio takes for a CA": credential("a-cacert").saying(`found "a-cacert", which Istio takes for a CA`, "remove it, and NAMESPACE.edge.mtls is used"),
 		"the credential of another Gateway":      credential("other.edge.mtls").saying(`found "other.edge.mtls", which belongs to another Gateway`, "remove it, and NAMESPACE.edge.mtls is used"),
+		"what is remembered of another":          credential("other.edge.mtls-adopted").saying(`found "other.edge.mtls-adopted", which belongs to another Gateway`, "remove it, and NAMESPACE.edge.mtls is used"),
 		"the credential of a neighbour":          credential("NAMESPACE.other.mtls").saying(`found "NAMESPACE.other.mtls", which belongs to another Gateway`, "remove it, and NAMESPACE.edge.mtls is used"),
 		"two credentials": {
 			object: gateway(mutual, server("mode: MUTUAL, credentialNames: [a, b]")),

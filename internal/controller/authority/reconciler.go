@@ -228,7 +228,7 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err != nil {
 		return kept, err
 	}
-	settings.Revocations.Recorded = issued.Revoked
+	settings.Revocations.Recorded, kept.clientsEnd = issued.Revoked, issued.End
 	settings.Revocation = stored.Ledger.Revokes(settings.Revocation)
 	kept.settings.Revocation = settings.Revocation
 	if kept.untaken, err = r.tried(ctx, authority, stored.Ledger, &settings, now); err != nil {

@@ -51,6 +51,8 @@ type view struct {
 	untaken *issuer.Problem
 	// others are the CAs of others that gateways trust too.
 	others []rotate.Standing
+	// clientsEnd is when the last certificate of a caller ends that is not revoked, by generation.
+	clientsEnd map[string]time.Time
 	// cutOff are the callers that hold certificates of a generation that was thrown out.
 	cutOff []string
 }
@@ -85,7 +87,8 @@ func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
 	for _, g := range v.ledger.Generations() {
 		certificate := g.Authority.Certificate()
 		status.Generations = append(status.Generations, v1alpha1.AuthorityGeneration{
-			ID: g.ID, SubjectKeyID: certificate.SubjectKeyID(), State: v1alpha1.GenerationState(g.State),
+			ClientsNotAfter: wholeHour(v.clientsEnd[g.ID]),
+			ID:              g.ID, SubjectKeyID: certificate.SubjectKeyID(), State: v1alpha1.GenerationState(g.State),
 			CreatedAt: metav1.NewTime(g.CreatedAt.Truncate(time.Second)),
 			NotBefore: metav1.NewTime(certificate.NotBefore()), NotAfter: metav1.NewTime(certificate.NotAfter()),
 		})
@@ -102,6 +105,15 @@ func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
 			Entries: int32(min(active.CRL.Entries(), 1<<30)), //nolint:gosec // bounded
 		}
 	}
+}
+
+// wholeHour rounds up, so that not every certificate that is issued costs a write; nil for the zero time.
+func wholeHour(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	hour := metav1.NewTime(t.Add(time.Hour - time.Nanosecond).Truncate(time.Hour))
+	return &hour
 }
 
 // count tells how many objects use the authority. Those it does not serve do not

@@ -62,7 +62,7 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	if err != nil {
 		return err
 	}
-	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
+	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), c.Status.Serial, rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -113,7 +114,15 @@ func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructu
 // refuse tells what is wrong with the annotations of a stored Gateway.
 func (r *Reconciler) refuse(ctx context.Context, gateway *unstructured.Unstructured, answer intent.Answer, now time.Time) error {
 	message := answer.Errors().ToAggregate().Error()
-	status := v1alpha1.MutualTLSEndpointStatus{Gateway: &v1alpha1.NamespacedReference{Namespace: gateway.GetNamespace(), Name: gateway.GetName()}}
+	last := &v1alpha1.MutualTLSEndpoint{}
+	if err := r.Cluster.Client().Get(ctx, endpoint.Key(intent.KindGateway, gateway), last); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the endpoint of Gateway %s/%s: %w", gateway.GetNamespace(), gateway.GetName(), err)
+	}
+	// What was made for it is known by this alone: it is not to be taken for something that nobody asked for.
+	status := v1alpha1.MutualTLSEndpointStatus{
+		Gateway: &v1alpha1.NamespacedReference{Namespace: gateway.GetNamespace(), Name: gateway.GetName()},
+		Mode:    last.Status.Mode, Hosts: last.Status.Hosts, Authorities: last.Status.Authorities, Secrets: last.Status.Secrets,
+	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
 		status.Conditions = append(status.Conditions, condition.False(kind, v1alpha1.ReasonInvalidAnnotations, message))
 	}

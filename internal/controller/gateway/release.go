@@ -92,8 +92,8 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 // again by a pipeline finds it.
 const collectAfter = 10 * time.Minute
 
-// collect removes the Secrets that were made for a Gateway which neither asks for
-// them nor names them, once nobody else names them either.
+// collect removes the Secrets that were made for a Gateway which does not ask for
+// them, once neither it nor any other names them.
 func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
 	owner := programming.OwnerOf(gateway.Object)
 	secrets, err := r.Cluster.EdgeSecretsOf(ctx, owner, r.Install.IngressNamespaces())
@@ -101,8 +101,13 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 		return reconcile.Result{}, err
 	}
 	next := time.Duration(0)
+	server, ca := mutate.Secrets(gateway.Object)
 	for _, secret := range secrets {
-		wait, err := r.collectOne(ctx, secret, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, now)
+		named := server != "" && (secret.Name == server || secret.Name == ca)
+		if !named {
+			_, named = r.Programmer.Edge.NamedByOther(secret.Name, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
+		}
+		wait, err := r.collectOne(ctx, secret, named, now)
 		if err != nil {
 			return pass.Again(err)
 		}
@@ -113,10 +118,10 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	return reconcile.Result{RequeueAfter: next}, nil
 }
 
-// collectOne deletes a Secret whose time is over, and returns the time left for
+// collectOne deletes a Secret that nothing names and whose time is over, and returns the time left for
 // one whose is not.
-func (r *Reconciler) collectOne(ctx context.Context, secret *corev1.Secret, madeFor types.NamespacedName, now time.Time) (time.Duration, error) {
-	if r.Programmer.Edge.NamedByOther(secret.Name, madeFor) {
+func (r *Reconciler) collectOne(ctx context.Context, secret *corev1.Secret, named bool, now time.Time) (time.Duration, error) {
+	if named {
 		if _, marked := secret.Annotations[cluster.UnreferencedSince]; marked {
 			return collectAfter, r.Cluster.Annotate(ctx, secret, cluster.UnreferencedSince, "")
 		}
