@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"sallyport.dev/sallyport/internal/testenv"
 	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -176,4 +178,51 @@ func (c *counting) Create(ctx context.Context, o client.Object, opts ...client.C
 func (c *counting) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
 	c.writes.Add(1)
 	return c.Client.Update(ctx, o, opts...)
+}
+
+// Who writes for the others does so in their time: when his own is over they go on.
+func TestWhoWritesForOthersDoesNotWearThemOut(t *testing.T) {
+	f := newFixture(t)
+	held := &holding{Client: f.view, entered: make(chan struct{}), leave: make(chan struct{})}
+	agent := New(held, f.view.Client, f.namespace)
+	r := record("ledger-worn")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- agent.RecordSerial(ctx, r, issuedTo(t, "ns/first", 1), start) }()
+	<-held.entered
+	var group errgroup.Group
+	for n := range 20 {
+		group.Go(func() error { return agent.RecordSerial(t.Context(), r, issuedTo(t, "ns/other", n+2), start) })
+	}
+	testenv.Eventually(t, 10*time.Second, "all wait", func(context.Context) error {
+		agent.serials.mu.Lock()
+		defer agent.serials.mu.Unlock()
+		if n := len(agent.serials.queued[r.Name]); n != 20 {
+			return fmt.Errorf("%d wait", n)
+		}
+		return nil
+	})
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first got %v", err)
+	}
+	close(held.leave)
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// holding is a client that does not let the first write go on before it is told to.
+type holding struct {
+	client.Client
+	once           sync.Once
+	entered, leave chan struct{}
+}
+
+func (h *holding) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	h.once.Do(func() {
+		close(h.entered)
+		<-h.leave
+	})
+	return h.Client.Create(ctx, o, opts...)
 }

@@ -35,11 +35,14 @@ func (c *Cluster) RecordSerial(ctx context.Context, record AuthorityRecord, issu
 // certificates it revoked.
 func (c *Cluster) enqueue(ctx context.Context, record AuthorityRecord, what queuedSerial, now time.Time) (int, error) {
 	done := make(chan recorded, 1)
-	what.done = done
+	what.done, what.record = done, func(batch []queuedSerial) { c.recordBatch(ctx, record, batch, now) }
 	if c.serials.join(record.Name, what) {
-		for batch := c.serials.next(record.Name); len(batch) > 0; batch = c.serials.next(record.Name) {
-			c.recordBatch(ctx, record, batch, now)
-		}
+		go func() {
+			for batch := c.serials.next(record.Name); len(batch) > 0; batch = c.serials.next(record.Name) {
+				// Whoever came last has the most time left: one who writes for all who come after him has none in the end.
+				batch[len(batch)-1].record(batch)
+			}
+		}()
 	}
 	select {
 	case r := <-done:
@@ -154,7 +157,9 @@ func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, reco
 type queuedSerial struct {
 	issued   rotate.IssuedSerial
 	revoking *revocation
-	done     chan<- recorded
+	// record writes a batch in the time of whom this is for.
+	record func(batch []queuedSerial)
+	done   chan<- recorded
 }
 
 // recorded is what came of it.
