@@ -146,7 +146,9 @@ func TestACrowdIsRevokedInFewWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	each(func(n int, caller string) error { return agent.RecordSerial(t.Context(), r, issuedTo(t, caller, n), start) })
+	each(func(n int, caller string) error {
+		return agent.RecordSerial(t.Context(), r, issuedTo(t, caller, n), start)
+	})
 	issuing := counted.writes.Load()
 	each(func(n int, caller string) error {
 		count, err := agent.RevokeCaller(t.Context(), r, caller, issuedTo(t, caller, n).Serial.String(), rotate.Revocation{At: start}, start)

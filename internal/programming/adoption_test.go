@@ -447,7 +447,7 @@ func TestASecretThatTwoGatewaysName(t *testing.T) {
 	name := func(name string) types.NamespacedName {
 		return types.NamespacedName{Namespace: "istio-system", Name: name}
 	}
-	for server, says := range map[string]string{"wildcard": "Gateway pay/edge names Secret istio-system/wildcard too", "own": ""} {
+	for server, says := range map[string]string{"wildcard": "another Gateway, pay/edge, names Secret istio-system/wildcard too", "own": ""} {
 		offer := &cluster.Offer{}
 		p.sharedOffer(offer, cluster.EdgeSecrets{Server: name(server), CA: name(server + "-cacert")}, types.NamespacedName{Namespace: "shop", Name: "edge"})
 		if (offer.Problem != nil) != (says != "") || says != "" && !strings.Contains(offer.Problem.Error(), says) {

@@ -265,7 +265,7 @@ func (p *Programmer) sharedOffer(offer *cluster.Offer, s cluster.EdgeSecrets, ga
 	}
 	for _, name := range []string{s.Server.Name, s.CA.Name} {
 		if other, named := p.Edge.NamedByOther(name, gateway); named && !s.Provided {
-			offer.Problem = fmt.Errorf("Gateway %s names Secret %s too, and would serve certificates for the hosts of this one: give each Gateway a Secret of its own", other, s.Server)
+			offer.Problem = fmt.Errorf("another Gateway, %s, names Secret %s too, and would serve certificates for the hosts of this one: give each Gateway a Secret of its own", other, s.Server)
 			return
 		}
 	}

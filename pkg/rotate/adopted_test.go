@@ -34,6 +34,7 @@ func TestParseAdopted(t *testing.T) {
 		"CRLs follow their CAs":                                        {cas: pems(root.PEM(), other.PEM()), crls: pems(crl(other), crl(root)), groups: []int{1, 1}},
 		"a CRL for one of two CAs":                                     {cas: pems(root.PEM(), other.PEM()), crls: crl(root), err: "found 1 CRLs for 2 CAs"},
 		"a CRL that openssl makes without being told how":              {cas: []byte(openSSLCA), crls: []byte(openSSLCRL), groups: []int{1}},
+		"five CRLs that do not say whose they are":                     {cas: many(t, 5), crls: bytes.Repeat([]byte(openSSLCRL), 5), err: "5 CRLs do not say which key signed them"},
 		"seventeen CAs":                                                {cas: many(t, 17), err: "there are 17 CAs, at most 16 are taken over"},
 		"CRLs of nobody":                                               {crls: crl(root), err: "no CA that they could belong to"},
 		"a CRL of somebody else":                                       {cas: root.PEM(), crls: crl(other), err: `no CRL is signed by CA "by hand"`},
