@@ -122,6 +122,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 			return Outcome{}, err
 		}
 	}
+	if !f.changed && material.issued != "" { // its place is somebody else's
+		material.issued, material.pair = "", f.storedPair()
+	}
 	for _, e := range f.edges {
 		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
 			f.contests = append(f.contests, contest)

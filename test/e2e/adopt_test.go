@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -123,6 +124,15 @@ func TestWhatWasMadeByHandIsTakenOver(t *testing.T) {
 				t.Error(err)
 			}
 			ready(t, "MutualTLSEndpoint", ns, endpoint)
+			var events eventsv1.EventList
+			if err := shared.stack.Client().List(t.Context(), &events, client.InNamespace(ns)); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range events.Items {
+				if e.Regarding.Name == name && e.Action == "IssueServerCertificate" {
+					t.Errorf("an event tells %q, and the certificate that was made by hand is all that was stored", e.Note)
+				}
+			}
 			server, ca := secret(t, "istio-system", h.serverName), secret(t, "istio-system", h.serverName+"-cacert")
 			if _, offered := server.Annotations["mtls.sallyport.dev/adopt"]; offered || !slices.Equal(slices.Sorted(maps.Keys(server.Data)), []string{"tls.crt", "tls.key"}) {
 				t.Errorf("the server's Secret carries %v and has the keys %v", server.Annotations, slices.Sorted(maps.Keys(server.Data)))
