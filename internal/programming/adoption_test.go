@@ -154,16 +154,24 @@ func TestWhatStandsAgainstTakingOver(t *testing.T) {
 	}
 }
 
+// newStore is what stores Secrets at a real API server, and where those of one Gateway are.
+func newStore(t *testing.T) (*cluster.Cluster, *testenv.View, cluster.EdgeSecrets) {
+	t.Helper()
+	view := testenv.NewView(environment.Admin(t))
+	namespace := environment.Namespace(t, "programming").Name
+	name := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: namespace, Name: name} }
+	return cluster.New(view, view.Client, namespace), view, cluster.EdgeSecrets{
+		Server: name("hand"), CA: name("hand-cacert"), Adopted: name("adopted"), Owner: intent.Owner{Kind: "Gateway", Namespace: "shop", Name: "edge", UID: "1"},
+	}
+}
+
 // A Secret of CAs that is ours already is kept current, whatever stands against what is offered beside it.
 func TestWhatIsOursIsKeptCurrentThoughSomethingStandsAgainstAnOffer(t *testing.T) {
 	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	b := newByHand(t, now)
 	f := b.stands(t, v1alpha1.RevocationCRL, now, cluster.StoredEdge{Pair: b.pair, Offer: &cluster.Offer{Adopted: b.made(t)}})
-	view := testenv.NewView(environment.Admin(t))
-	namespace := environment.Namespace(t, "programming").Name
-	store := cluster.New(view, view.Client, namespace)
-	name := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: namespace, Name: name} }
-	secrets := cluster.EdgeSecrets{Server: name("hand"), CA: name("own-cacert"), Adopted: name("adopted"), Owner: intent.Owner{Kind: "Gateway", Namespace: "shop", Name: "edge", UID: "1"}, Provided: true}
+	store, _, secrets := newStore(t)
+	secrets.Provided = true
 	if _, err := store.WriteEdge(t.Context(), secrets, pki.Pair{}, f.issuer.Bundle, cluster.StoredEdge{}, now); err != nil {
 		t.Fatal(err)
 	}
@@ -351,11 +359,7 @@ func TestWhatCannotBeRememberedStays(t *testing.T) {
 	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	b := newByHand(t, now)
 	f := b.stands(t, v1alpha1.RevocationNone, now)
-	namespace := environment.Namespace(t, "programming").Name
-	view := testenv.NewView(environment.Admin(t))
-	store := cluster.New(view, view.Client, namespace)
-	name := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: namespace, Name: name} }
-	secrets := cluster.EdgeSecrets{Server: name("hand"), CA: name("hand-cacert"), Adopted: name("adopted"), Owner: intent.Owner{Kind: "Gateway", Namespace: "shop", Name: "edge", UID: "1"}}
+	store, view, secrets := newStore(t)
 	before, err := f.issuer.Bundle.With([]pki.BundleEntry{b.made(t).CAs(now)[0].Entries[0]}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +367,7 @@ func TestWhatCannotBeRememberedStays(t *testing.T) {
 	if _, err := store.WriteEdge(t.Context(), secrets, b.pair, before, cluster.StoredEdge{}, now); err != nil {
 		t.Fatal(err)
 	}
-	memory := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "adopted"}, Data: map[string][]byte{"ca.crt": []byte("garbage")}}
+	memory := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secrets.Adopted.Namespace, Name: secrets.Adopted.Name}, Data: map[string][]byte{"ca.crt": []byte("garbage")}}
 	cluster.Mark(memory, secrets.Owner)
 	if err := view.Create(t.Context(), memory); err != nil {
 		t.Fatal(err)

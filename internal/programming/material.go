@@ -135,17 +135,20 @@ func (f facts) issue(plan rotate.LeafPlan, now time.Time) material {
 // webhook refuses such a Gateway; it may have been away.
 const maxHosts = mutate.MaxHosts
 
-// write stores the material in every ingress namespace. A name that is taken by
+// write stores the material in every ingress namespace, and returns what is stored of it. A name that is taken by
 // somebody else's Secret does not keep the others from being served.
-func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.Time) error {
+func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.Time) (material, error) {
 	for i := range f.edges {
 		e := &f.edges[i]
 		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.trust.Bundle, e.stored, now)
 		if err != nil {
-			return err
+			return m, err
 		}
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
 		f.changed, f.taken = f.changed || outcome.Changed(), f.taken || outcome.Adopted
 	}
-	return nil
+	if !f.changed && m.issued != "" { // its place is somebody else's
+		m.issued, m.pair = "", f.storedPair()
+	}
+	return m, nil
 }

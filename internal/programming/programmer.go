@@ -118,12 +118,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 		f.trouble = append(f.trouble, material.trouble)
 	}
 	if !material.held && (f.provided || !material.pair.IsZero()) {
-		if err := p.write(ctx, &f, material, now); err != nil {
+		if material, err = p.write(ctx, &f, material, now); err != nil {
 			return Outcome{}, err
 		}
-	}
-	if !f.changed && material.issued != "" { // its place is somebody else's
-		material.issued, material.pair = "", f.storedPair()
 	}
 	for _, e := range f.edges {
 		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
