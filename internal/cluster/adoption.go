@@ -24,6 +24,9 @@ type Offer struct {
 	Problem error
 }
 
+// offered reports whether something is handed over that can be taken over.
+func (s StoredEdge) offered() bool { return s.Offer != nil && s.Offer.Problem == nil }
+
 // byHand are Secrets that somebody else made; nil are those that are not there, or that are ours.
 type byHand struct{ server, ca *corev1.Secret }
 
@@ -52,7 +55,7 @@ func (c *Cluster) lookForOffer(ctx context.Context, s EdgeSecrets, stored *Store
 			}
 		}
 	}
-	if stored.Offer = stored.offer(s); stored.Offer != nil && stored.Offer.Problem == nil && stored.byHand.server != nil {
+	if stored.Offer = stored.offer(s); stored.offered() && stored.byHand.server != nil {
 		stored.Pair, stored.Unreadable = pairIn(stored.byHand.server.Data)
 	}
 	return nil

@@ -164,7 +164,7 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 		data[crlKey] = crls
 	}
 	of := stored.taken()
-	if s.Provided && stored.Offer != nil && stored.Offer.Problem == nil {
+	if s.Provided && stored.offered() {
 		of = string(stored.byHand.ca.UID)
 	}
 	adopted, outcome, err := c.remember(ctx, s, &stored, of, now)
@@ -189,7 +189,7 @@ func (c *Cluster) WriteEdge(ctx context.Context, s EdgeSecrets, pair pki.Pair, t
 // remember writes down what is taken over, before anything of it is touched, and says whether the place is somebody else's.
 func (c *Cluster) remember(ctx context.Context, s EdgeSecrets, stored *StoredEdge, of string, now time.Time) (rotate.Adopted, EdgeOutcome, error) {
 	switch {
-	case stored.Offer != nil && stored.Offer.Problem == nil:
+	case stored.offered():
 		adopted := stored.Offer.Adopted.At(now)
 		written, err := c.writeContested(ctx, wantedRecord(s, adopted, of), stored.record, now)
 		if err != nil || written == Foreign || written == Held {

@@ -109,7 +109,7 @@ func TestWhatStandsAgainstTakingOver(t *testing.T) {
 		"nothing":                                {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), "", ""},
 		"nothing, with its CRL":                  {crl, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), "", ""},
 		"it has no CRL":                          {crl, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(false), v1alpha1.ReasonAdoptionNeedsCRL, `CA "by hand": it states no CRL`},
-		"its CRL would not be heeded":            {none, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), v1alpha1.ReasonLeftOut, "gateways check none"},
+		"its CRL would not be heeded":            {none, []cluster.StoredEdge{offered(b.made(t, b.crl...))}, plain, teller(false), v1alpha1.ReasonLeftOut, "gateways check none, as the condition RevocationCurrent of the authority tells"},
 		"callers are told apart by name":         {none, []cluster.StoredEdge{offered(b.made(t))}, map[string]any{"spec": map[string]any{"servers": []any{map[string]any{"tls": map[string]any{"subjectAltNames": []any{"a"}}}}}}, teller(false), v1alpha1.ReasonForeignAuthorityNotAllowed, "can mint any name"},
 		"a workload is told who called":          {none, []cluster.StoredEdge{offered(b.made(t))}, plain, teller(true), v1alpha1.ReasonForeignAuthorityNotAllowed, intent.KeyClientHeaders},
 		"nobody knows whether one is":            {none, []cluster.StoredEdge{offered(b.made(t))}, plain, speechless{}, v1alpha1.ReasonPending, "APIRules cannot be read"},

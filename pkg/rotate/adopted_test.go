@@ -147,7 +147,7 @@ func TestCAsThatHaveEndedAreNotTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if at := a.At(start); !bytes.Equal(at.CAsPEM(), root.PEM()) {
-		t.Errorf("%d groups are taken over, expected the one that has not ended", len(at.CAs(start.Add(-90*time.Minute))))
+		t.Errorf("%d groups are taken over, expected the one that has not ended", len(at.CAs(start)))
 	}
 	if at := a.At(start.Add(-90 * time.Minute)); len(at.CAs(start.Add(-90*time.Minute))) != 2 {
 		t.Errorf("%d groups before the end, expected 2", len(at.CAs(start.Add(-90*time.Minute))))

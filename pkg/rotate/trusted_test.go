@@ -44,7 +44,7 @@ func TestTrustAlso(t *testing.T) {
 		"a CA and its root with both CRLs are trusted":   {cas: pems(issuing.PEM(), partner.PEM()), crls: pems(crl(partner), crl(issuing)), adds: 2},
 		"without revocation no CRL is needed":            {cas: pems(issuing.PEM(), partner.PEM()), without: true, adds: 2},
 		"without revocation a CA alone is trusted":       {cas: issuing.PEM(), without: true, adds: 1},
-		"a CRL that nobody checks is no protection":      {cas: partner.PEM(), crls: crl(partner), without: true, leftOut: "gateways check none"},
+		"a CRL that nobody checks is no protection":      {cas: partner.PEM(), crls: crl(partner), without: true, leftOut: "gateways check none, as the condition RevocationCurrent of the authority tells"},
 		"one without a CRL is left out":                  {cas: partner.PEM(), leftOut: "it states no CRL"},
 		"a CA without its root is left out":              {cas: issuing.PEM(), crls: crl(issuing), leftOut: "none of its issuer"},
 		"a CA whose root has no CRL is left out":         {cas: pems(issuing.PEM(), partner.PEM()), crls: crl(issuing), leftOut: "found 1 CRLs for 2 CAs"},

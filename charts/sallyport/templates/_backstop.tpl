@@ -64,11 +64,12 @@ spec:
 
 {{/* The closed grammar; called with dict "root" "kind" "keys" (of that kind) "v1beta1Headers" (expression). */}}
 {{- define "sallyport.backstop.grammar" -}}
-- expression: "variables.unchanged || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over'])"
-  messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.lowerAscii().startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over']))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
+{{- $own := "['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over']" -}}
+- expression: "variables.unchanged || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in {{ $own }})"
+  messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.lowerAscii().startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in {{ $own }}))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
 - expression: "variables.unchanged || variables.agent || variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))"
   message: "labels under mtls.sallyport.dev/ are written by the agent only; settings are annotations"
-- expression: "variables.unchanged || variables.agent || ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over'].all(k, (k in variables.annotations) == (k in variables.oldAnnotations) && (!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))"
+- expression: "variables.unchanged || variables.agent || {{ $own }}.all(k, (k in variables.annotations) == (k in variables.oldAnnotations) && (!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))"
   message: "the annotations owner, unreferenced-since and taken-over under mtls.sallyport.dev/ are written by the agent only"
 - expression: "variables.unchanged || variables.agent || oldObject == null || !('mtls.sallyport.dev/managed' in variables.oldLabels) || 'mtls.sallyport.dev/managed' in variables.labels"
   message: "the label mtls.sallyport.dev/managed is taken away by the agent only"
@@ -91,7 +92,7 @@ spec:
     c.matches('^(client/[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*|spiffe://[-a-z0-9._]+(/[-a-zA-Z0-9._]+)+|[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$')
     && c.split('/').all(part, !(part in ['.', '..']))))
   message: "mtls.sallyport.dev/allowed-clients takes up to 64 of client/<name>, spiffe://<trust domain>/<path> and exact DNS names, separated by commas"
-- expression: "variables.unchanged || variables.stated || variables.defaultMode != '' || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in ['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over'])"
+- expression: "variables.unchanged || variables.stated || variables.defaultMode != '' || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in {{ $own }})"
   message: "annotations under mtls.sallyport.dev/ say how, but nothing says that: add mtls.sallyport.dev/mode, or disabled to keep it off"
 {{- end }}
 
