@@ -9,6 +9,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Matched",type=integer,JSONPath=`.status.matched`
+// +kubebuilder:printcolumn:name="Violating",type=integer,JSONPath=`.status.violating`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type MutualTLSPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -52,6 +53,8 @@ const (
 )
 
 // MutualTLSPolicySpec is what is demanded, and of whom.
+// +kubebuilder:validation:XValidation:rule="has(self.require.mode) || has(self.require.minTLS) || (has(self.require.plainHTTP) && self.require.plainHTTP == 'Forbidden')",fieldPath=".require",message="demands nothing: state mode, minTLS, or plainHTTP: Forbidden"
+// +kubebuilder:validation:XValidation:rule="!has(self.optIn) || !self.optIn || has(self.require.mode)",fieldPath=".optIn",message="goes with require.mode, which is what objects are opted in to"
 type MutualTLSPolicySpec struct {
 	// match says which objects the policy is about. An empty match is every Gateway and APIRule.
 	// +optional
@@ -67,7 +70,7 @@ type MutualTLSPolicySpec struct {
 	// +required
 	Action PolicyAction `json:"action"`
 
-	// optIn adds the mode annotation where it is missing.
+	// optIn adds the mode annotation to objects that are created without one, and keeps it on those that have it.
 	// +optional
 	OptIn bool `json:"optIn,omitempty"`
 
@@ -89,17 +92,20 @@ type PolicyMatch struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespaces []string `json:"namespaces,omitempty"`
 
 	// namespaceLabels the object's Namespace must carry.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	NamespaceLabels map[string]string `json:"namespaceLabels,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="a key that no label can have: the policy would match nothing"
+	NamespaceLabels map[string]LabelValue `json:"namespaceLabels,omitempty"`
 
 	// gatewaySelector is what the Gateway's own selector must contain.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	GatewaySelector map[string]string `json:"gatewaySelector,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="a key that no label can have: the policy would match nothing"
+	GatewaySelector map[string]LabelValue `json:"gatewaySelector,omitempty"`
 
 	// hostSuffixes one of the object's hosts must end in, on the boundary of a label.
 	// +optional
@@ -110,6 +116,11 @@ type PolicyMatch struct {
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`
 	HostSuffixes []string `json:"hostSuffixes,omitempty"`
 }
+
+// LabelValue is the value of a label.
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$`
+type LabelValue string
 
 // TLSVersion is a version of TLS, in the words of the min-tls annotation.
 // +kubebuilder:validation:Enum=TLSv1.2;TLSv1.3
@@ -131,13 +142,14 @@ type PlainHTTP string
 const (
 	// PlainHTTPAllowed demands nothing.
 	PlainHTTPAllowed PlainHTTP = "Allowed"
-	// PlainHTTPForbidden allows no server without TLS.
+	// PlainHTTPForbidden allows no server without TLS but one that redirects to one with it.
 	PlainHTTPForbidden PlainHTTP = "Forbidden"
 )
 
 // PolicyRequirements is what matched objects must be.
+// +kubebuilder:validation:XValidation:rule="!has(self.authorities) || size(self.authorities) == 0 || has(self.mode)",fieldPath=".authorities",message="goes with mode: an object that is not opted in uses no authority"
 type PolicyRequirements struct {
-	// mode at least: Optional is met by Mutual too.
+	// mode at least: Optional is met by Mutual too. It is about Gateways with a server that has TLS, and about every APIRule.
 	// +optional
 	Mode EndpointMode `json:"mode,omitempty"`
 
@@ -186,11 +198,15 @@ type PolicyException struct {
 	Reason string `json:"reason"`
 }
 
-// PolicyViolation is one object that does not meet a policy.
+// ViolatingKind is the kind of an object that does not meet a policy.
+// +kubebuilder:validation:Enum=Gateway;APIRule;VirtualService
+type ViolatingKind string
+
+// PolicyViolation is one way in which an object does not meet a policy.
 type PolicyViolation struct {
 	// kind of the object.
 	// +required
-	Kind ObjectKind `json:"kind"`
+	Kind ViolatingKind `json:"kind"`
 
 	// namespace of the object.
 	// +required
@@ -202,7 +218,17 @@ type PolicyViolation struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 
-	// message says what is wrong, where, and what to do.
+	// reason is what is wrong, in a word.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// field is where it is wrong.
+	// +required
+	// +kubebuilder:validation:MaxLength=512
+	Field string `json:"field"`
+
+	// message says what is wrong, why it matters, and what to do.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message"`
@@ -231,7 +257,11 @@ type MutualTLSPolicyStatus struct {
 	// +optional
 	Matched *int32 `json:"matched,omitempty"`
 
-	// violations are the first ten objects that do not meet it.
+	// violating is how many of those do not meet it.
+	// +optional
+	Violating *int32 `json:"violating,omitempty"`
+
+	// violations are the first ten ways in which objects do not meet it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10

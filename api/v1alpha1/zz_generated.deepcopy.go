@@ -780,6 +780,11 @@ func (in *MutualTLSPolicyStatus) DeepCopyInto(out *MutualTLSPolicyStatus) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.Violating != nil {
+		in, out := &in.Violating, &out.Violating
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Violations != nil {
 		in, out := &in.Violations, &out.Violations
 		*out = make([]PolicyViolation, len(*in))
@@ -865,14 +870,14 @@ func (in *PolicyMatch) DeepCopyInto(out *PolicyMatch) {
 	}
 	if in.NamespaceLabels != nil {
 		in, out := &in.NamespaceLabels, &out.NamespaceLabels
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]LabelValue, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
 	}
 	if in.GatewaySelector != nil {
 		in, out := &in.GatewaySelector, &out.GatewaySelector
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]LabelValue, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
