@@ -4,6 +4,8 @@ package v1alpha1
 const (
 	// ConditionReady is on every kind. True: the object does what its spec asks. Pipelines wait for it.
 	ConditionReady = "Ready"
+	// ConditionCompliant is on a MutualTLSPolicy. True: everything that is stored and that it matches meets it, or is excepted.
+	ConditionCompliant = "Compliant"
 	// ConditionAccepted is on a MutualTLSEndpoint. True: what the object asks for is well-formed, supported and allowed.
 	ConditionAccepted = "Accepted"
 	// ConditionProgrammed is on a MutualTLSEndpoint. True: the Gateway is mutual as stored, and its Secrets are written and
@@ -58,8 +60,16 @@ const (
 	ReasonReady = "Ready"
 	// ReasonPending says that work is under way and nothing is wrong.
 	ReasonPending = "Pending"
-	// ReasonNotSupported says that this version of Sallyport does not do what the object asks; the message names what.
-	ReasonNotSupported = "NotSupported"
+	// ReasonJudged says that the API server judges every write of what a policy matches.
+	ReasonJudged = "Judged"
+	// ReasonOptInNotServed says that nothing opts objects in for a policy that asks for it.
+	ReasonOptInNotServed = "OptInNotServed"
+	// ReasonCompliant says that everything that is stored meets a policy.
+	ReasonCompliant = "Compliant"
+	// ReasonViolated says that something that is stored does not meet a policy.
+	ReasonViolated = "Violated"
+	// ReasonExceptionEnded says that an exception counts no more; in events only.
+	ReasonExceptionEnded = "ExceptionEnded"
 	// ReasonInvalid says that the object contradicts itself or carries a value that cannot be read; the message names it.
 	ReasonInvalid = "Invalid"
 	// ReasonForeignSecret says that a Secret of the needed name exists and is not ours, so that it was left alone.

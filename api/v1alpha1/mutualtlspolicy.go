@@ -98,13 +98,13 @@ type PolicyMatch struct {
 	// namespaceLabels the object's Namespace must carry.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="a key that no label can have: the policy would match nothing"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key that no label can have: the policy would match nothing"
 	NamespaceLabels map[string]LabelValue `json:"namespaceLabels,omitempty"`
 
 	// gatewaySelector is what the Gateway's own selector must contain.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="a key that no label can have: the policy would match nothing"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key that no label can have: the policy would match nothing"
 	GatewaySelector map[string]LabelValue `json:"gatewaySelector,omitempty"`
 
 	// hostSuffixes one of the object's hosts must end in, on the boundary of a label.
@@ -273,7 +273,7 @@ type MutualTLSPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	EndedExceptions []EndedException `json:"endedExceptions,omitempty"`
 
-	// conditions: Ready.
+	// conditions: Ready, Compliant.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

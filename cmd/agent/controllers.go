@@ -128,6 +128,10 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		return err
 	}
 	account := types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount}
+	policies := &policy.Reconciler{Client: mgr.GetClient(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder}
+	if named, is := p.config.settings.DefaultAuthority(); is {
+		policies.DefaultAuthority = named.String()
+	}
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
@@ -140,7 +144,7 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 			Budget: spent, ServiceAccount: account,
 		},
 		&servingcertificate.Reconciler{Cluster: p.store, Lifetimes: p.config.options.Webhook, Dial: probe.ServedLeaf, Clock: p.clock, Recorder: recorder},
-		&policy.Reconciler{Client: mgr.GetClient(), Clock: p.clock},
+		policies,
 		&gateway.Reconciler{
 			Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Install: p.config.settings,
 			Clock: p.clock, Recorder: recorder, Counters: p.counters,
@@ -155,7 +159,13 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		Cluster: p.store, Programmer: programmer, Interests: programming.NewInterests(), Changes: p.changes, Headers: headers, Install: p.config.settings,
 		Clock: p.clock, Recorder: recorder, Counters: p.counters,
 	}
-	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: rules.SetupWithManager, absent: headers.None})
+	served := func(mgr manager.Manager) error {
+		if err := rules.SetupWithManager(mgr); err != nil {
+			return err
+		}
+		return policies.WatchAPIRules(mgr)
+	}
+	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: served, absent: headers.None})
 }
 
 // whenServed adds the controller of APIRules once the API server knows them: a

@@ -36,6 +36,7 @@ func addMetrics(ctx context.Context, mgr manager.Manager, config Config, counter
 		&v1alpha1.MutualTLSEndpoint{}:    &sources.Endpoints,
 		&v1alpha1.ClientCertificate{}:    &sources.Clients,
 		&v1alpha1.CertificateAuthority{}: &sources.Authorities,
+		&v1alpha1.MutualTLSPolicy{}:      &sources.Policies,
 	} {
 		var err error
 		if *store, err = cached(ctx, mgr.GetCache(), object); err != nil {

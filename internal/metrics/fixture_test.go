@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/probe"
@@ -42,6 +43,7 @@ func (l ledgers) CachedLedger(_ context.Context, a *v1alpha1.CertificateAuthorit
 // world is what an agent knows.
 type world struct {
 	endpoints, clients, authorities store
+	policies                        store
 	ledgers                         ledgers
 	proofs                          []proving.Result
 	limit                           int
@@ -58,7 +60,7 @@ func (w *world) metrics(tb testing.TB, counters *Counters) *Metrics {
 		Build:     startup.Build{Version: "v1", Revision: "abc", GoVersion: "go1"},
 		Leads:     func() bool { return !w.follower },
 		Counters:  counters,
-		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Ledgers: w.ledgers, Proofs: func() []proving.Result { return w.proofs }},
+		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Policies: w.policies, Ledgers: w.ledgers, Proofs: func() []proving.Result { return w.proofs }},
 		Libraries: w.libraries, Clock: testclock.NewFakePassiveClock(noon), Limit: w.limit,
 	})
 	if err != nil {
@@ -113,6 +115,19 @@ func endpoint(namespace, name string, change ...func(*v1alpha1.MutualTLSEndpoint
 		apply(e)
 	}
 	return e
+}
+
+// demand is a policy with an exception that counts and one that has ended.
+func demand(name string) *v1alpha1.MutualTLSPolicy {
+	p := &v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	p.Spec.Action = v1alpha1.ActionWarn
+	p.Spec.Exceptions = []v1alpha1.PolicyException{
+		{Kind: v1alpha1.ObjectGateway, Namespace: "shop", Name: "edge", ExpirationTime: metav1.Unix(1772369999, 0)},
+		{Kind: v1alpha1.ObjectAPIRule, Namespace: "shop", Name: "edge", ExpirationTime: metav1.NewTime(noon.Add(-time.Hour))},
+	}
+	p.Status.Matched, p.Status.Violating = ptr.To[int32](7), ptr.To[int32](2)
+	p.Status.EndedExceptions = []v1alpha1.EndedException{{Kind: v1alpha1.ObjectAPIRule, Namespace: "shop", Name: "edge"}}
+	return p
 }
 
 func condition(name string, status metav1.ConditionStatus, reason string) metav1.Condition {
@@ -174,6 +189,7 @@ func everything(tb testing.TB) *world {
 		clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
 			c.Status.Conditions[0].Status, c.Status.PreviousNotAfter = metav1.ConditionFalse, at(time.Hour)
 		})},
+		policies: store{demand("everywhere")},
 		proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a", func(p *proving.Result) {
 			p.Findings[probe.AnonymousRefused] = probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}
 		})},

@@ -27,6 +27,7 @@ const (
 	kindEndpoint  = "MutualTLSEndpoint"
 	kindClient    = "ClientCertificate"
 	kindAuthority = "CertificateAuthority"
+	kindPolicy    = "MutualTLSPolicy"
 )
 
 // Issuable is a kind of what the agent signs.

@@ -164,6 +164,15 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`trusted_certificate_not_after_timestamp_seconds{kind="CertificateAuthority",namespace="shop",name="default",entry="partner"} 1772402400`,
 			`trusted_certificate_renewal_timestamp_seconds{kind="CertificateAuthority",namespace="shop",name="default",entry="partner"} 1772398800`,
 		}},
+		"a policy": {world{policies: store{demand("everywhere")}}, []string{
+			`policy_exception_expiration_timestamp_seconds{policy="everywhere",kind="Gateway",namespace="shop",name="edge"} 1772369999`,
+			`policy_matched_objects{policy="everywhere",action="Warn"} 7`,
+			`policy_violations{policy="everywhere",action="Warn"} 2`,
+		}},
+		"a policy that nobody looked at": {world{policies: store{&v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: "new"}}}}, nil},
+		"a policy that cannot opt in": {world{policies: store{&v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Status: v1alpha1.MutualTLSPolicyStatus{
+			Conditions: []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonOptInNotServed), condition(v1alpha1.ConditionCompliant, metav1.ConditionFalse, v1alpha1.ReasonViolated)},
+		}}}}, []string{`object_problem{kind="MutualTLSPolicy",namespace="",name="new",condition="Ready",reason="OptInNotServed"} 1`}},
 		"an authority whose ledger cannot be read": {world{authorities: store{authority("shop", "unreadable", func(a *v1alpha1.CertificateAuthority) {
 			a.Status.Conditions = []metav1.Condition{
 				condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerUnreadable),
@@ -237,11 +246,12 @@ func TestWhatIsDeletedHasNoSeriesAtTheNextScrape(t *testing.T) {
 	endpoints, clients, authorities := &cached{[]any{endpoint("shop", "gateway-edge")}}, &cached{[]any{client("shop", "billing")}}, &cached{[]any{authority("shop", "default")}}
 	w := &world{ledgers: ledgers{"shop/default": ledger(t)}, proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a")}}
 	m := w.metrics(t, NewCounters())
-	m.config.Sources.Endpoints, m.config.Sources.Clients, m.config.Sources.Authorities = endpoints, clients, authorities
+	demands := &cached{[]any{demand("everywhere")}}
+	m.config.Sources.Endpoints, m.config.Sources.Clients, m.config.Sources.Authorities, m.config.Sources.Policies = endpoints, clients, authorities, demands
 	for _, delete := range []struct {
 		from *cached
 		name string
-	}{{endpoints, `name="gateway-edge"`}, {clients, `name="billing"`}, {authorities, `name="default"`}} {
+	}{{endpoints, `name="gateway-edge"`}, {clients, `name="billing"`}, {authorities, `name="default"`}, {demands, `policy="everywhere"`}} {
 		if text := scrape(t, m); !strings.Contains(text, delete.name) {
 			t.Fatalf("no series of %s before it is deleted:\n%s", delete.name, text)
 		}

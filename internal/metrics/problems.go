@@ -61,6 +61,11 @@ func (s *snapshot) problems() iter.Seq[problem] {
 				return
 			}
 		}
+		for m := range live[*v1alpha1.MutualTLSPolicy](s.policies) {
+			if !of(kindPolicy, m, m.Status.Conditions) {
+				return
+			}
+		}
 	}
 }
 

@@ -29,9 +29,9 @@ type Ledgers interface {
 
 // Sources are where a scrape reads.
 type Sources struct {
-	// Endpoints, Clients and Authorities are the caches of MutualTLSEndpoints,
-	// ClientCertificates and CertificateAuthorities.
-	Endpoints, Clients, Authorities Store
+	// Endpoints, Clients, Authorities and Policies are the caches of MutualTLSEndpoints,
+	// ClientCertificates, CertificateAuthorities and MutualTLSPolicies.
+	Endpoints, Clients, Authorities, Policies Store
 	// Ledgers of the authorities.
 	Ledgers Ledgers
 	// Proofs are what is known of all replicas; nil if nothing is tried.
@@ -42,6 +42,7 @@ type Sources struct {
 type snapshot struct {
 	now                             time.Time
 	endpoints, clients, authorities []any
+	policies                        []any
 	ledgers                         []record
 	proofs                          []proving.Result
 	names                           map[types.NamespacedName]string
@@ -57,7 +58,7 @@ type record struct {
 // take reads the sources once.
 func (s Sources) take(ctx context.Context, now time.Time) *snapshot {
 	taken := &snapshot{
-		now: now, endpoints: s.Endpoints.List(), clients: s.Clients.List(), authorities: s.Authorities.List(),
+		now: now, endpoints: s.Endpoints.List(), clients: s.Clients.List(), authorities: s.Authorities.List(), policies: s.Policies.List(),
 		names: map[types.NamespacedName]string{}, present: map[types.NamespacedName]struct{}{},
 	}
 	for authority := range live[*v1alpha1.CertificateAuthority](taken.authorities) {

@@ -41,6 +41,9 @@ func chart() string { return filepath.Join("..", "..", "charts", "sallyport") }
 // so that their RBAC is the chart's.
 var admin, agent, webhook client.Client
 
+// server is how the administrator reaches the API server.
+var server *rest.Config
+
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, m)
@@ -94,6 +97,7 @@ func prepare(ctx context.Context, stack *localstack.Stack) error {
 	if err := stack.Apply(ctx, objects...); err != nil {
 		return err
 	}
+	server = stack.Config()
 	if admin, err = as(stack.Config(), ""); err != nil {
 		return err
 	}

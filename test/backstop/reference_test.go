@@ -63,9 +63,14 @@ var grammar = map[string]map[string][]string{
 	},
 }
 
+// unchanged reports whether a write changes nothing that is judged.
+func unchanged(old, now map[string]any) bool {
+	return old != nil && maps.Equal(ourKeys(old), ourKeys(now)) && reflect.DeepEqual(old["spec"], now["spec"])
+}
+
 // judge is why an object must not be stored; empty if it may.
 func judge(kind string, old, now map[string]any, w within) string {
-	if old != nil && maps.Equal(ourKeys(old), ourKeys(now)) && reflect.DeepEqual(old["spec"], now["spec"]) {
+	if unchanged(old, now) {
 		return "" // ratcheting
 	}
 	for key, value := range ourKeys(now) {

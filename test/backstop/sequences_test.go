@@ -39,6 +39,9 @@ type player struct {
 	kind     string
 	versions []string
 	at       within
+	// as writes, and in is where MutualTLSPolicies apply; nil where none does.
+	as client.Client
+	in *world
 	// stored is what the API server has, nil before it took anything.
 	stored *unstructured.Unstructured
 	// done are the operations so far, for the message.
@@ -80,7 +83,7 @@ func TestNoSequenceGetsPastThePolicies(t *testing.T) {
 }
 
 func newPlayer(seed uint64) *player {
-	p := &player{Rand: rand.New(rand.NewPCG(seed, 7)), kind: "Gateway", versions: []string{"networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}} //nolint:gosec // a seed that can be played again
+	p := &player{Rand: rand.New(rand.NewPCG(seed, 7)), as: admin, kind: "Gateway", versions: []string{"networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}} //nolint:gosec // a seed that can be played again
 	if p.IntN(3) == 0 {
 		p.kind, p.versions = "APIRule", []string{"gateway.kyma-project.io/v2", "gateway.kyma-project.io/v2alpha1", "gateway.kyma-project.io/v1beta1"}
 	}
@@ -146,10 +149,18 @@ func (p *player) step(ctx context.Context) error {
 	}
 	p.accepted++
 	p.stored = result
-	if why := judge(p.kind, old, result.Object, p.at); why != "" {
+	if why := p.judge(old, result.Object); why != "" {
 		return fmt.Errorf("it was stored, though %s", why)
 	}
-	return nil
+	return p.in.compareWarnings(p.kind, old, result.Object)
+}
+
+// judge is why an object must not be stored; empty if it may.
+func (p *player) judge(old, now map[string]any) string {
+	if why := judge(p.kind, old, now, p.at); why != "" {
+		return why
+	}
+	return p.in.denies(p.kind, old, now)
 }
 
 // explain holds a refusal to the reference. Another refusal than that of a policy says
@@ -167,7 +178,7 @@ func (p *player) explain(err error, way string, old map[string]any, wanted *unst
 		return nil
 	case way == "metadata" || way == "status":
 		return fmt.Errorf("a write of %s alone was refused: %w", way, err)
-	case judge(p.kind, old, wanted.Object, p.at) == "":
+	case p.judge(old, wanted.Object) == "":
 		return fmt.Errorf("it was refused, and nothing is wrong with it: %w", err)
 	}
 	return nil
@@ -175,17 +186,18 @@ func (p *player) explain(err error, way string, old map[string]any, wanted *unst
 
 func (p *player) write(ctx context.Context, way string, wanted *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	result := wanted.DeepCopy()
+	p.in.listen()
 	switch way {
 	case "create":
-		return result, admin.Create(ctx, result)
+		return result, p.as.Create(ctx, result)
 	case "update", "metadata":
-		return result, admin.Update(ctx, result)
+		return result, p.as.Update(ctx, result)
 	case "status":
-		return result, admin.Status().Update(ctx, result)
+		return result, p.as.Status().Update(ctx, result)
 	case "merge patch":
 		before := p.stored.DeepCopy()
 		before.SetAPIVersion(wanted.GetAPIVersion())
-		return result, admin.Patch(ctx, result, client.MergeFrom(before))
+		return result, p.as.Patch(ctx, result, client.MergeFrom(before))
 	case "JSON patch":
 		operations, err := json.Marshal([]map[string]any{
 			{"op": "add", "path": "/metadata/annotations", "value": table(wanted.Object, "metadata", "annotations")},
@@ -195,7 +207,7 @@ func (p *player) write(ctx context.Context, way string, wanted *unstructured.Uns
 		if err != nil {
 			return nil, err
 		}
-		return result, admin.Patch(ctx, result, client.RawPatch(types.JSONPatchType, operations))
+		return result, p.as.Patch(ctx, result, client.RawPatch(types.JSONPatchType, operations))
 	}
 	result.SetManagedFields(nil)
 	result.SetResourceVersion("")
@@ -203,7 +215,7 @@ func (p *player) write(ctx context.Context, way string, wanted *unstructured.Uns
 	if way == "apply by another, forced" {
 		options = append(options, client.ForceOwnership)
 	}
-	return result, admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(result), options...)
+	return result, p.as.Apply(ctx, client.ApplyConfigurationFromUnstructured(result), options...)
 }
 
 // next is what the next write wants: a new object, or the stored one with changes.
@@ -255,6 +267,7 @@ func (p *player) renew(o *unstructured.Unstructured) {
 	if p.stored == nil || p.IntN(3) > 0 {
 		o.Object["spec"] = p.spec()
 	}
+	p.in.vary(p, o)
 	if p.IntN(20) == 0 {
 		o.SetLabels(map[string]string{ourPrefix + "managed": "true"})
 	}

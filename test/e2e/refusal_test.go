@@ -22,12 +22,6 @@ kind: CertificateAuthority
 metadata: {name: rotating, namespace: unsupported}
 spec: {source: {type: SelfSigned}, rotation: {windows: [{schedule: "0 25 * * *", duration: 1h}]}}
 `, `Invalid: spec.rotation.windows[0].schedule: "0 25 * * *" is not in the five fields of cron`},
-		"a policy": {"MutualTLSPolicy", "everywhere", `
-apiVersion: mtls.sallyport.dev/v1alpha1
-kind: MutualTLSPolicy
-metadata: {name: everywhere}
-spec: {action: Deny, require: {mode: Mutual}}
-`, "NotSupported: this version of Sallyport does not enforce policies"},
 		"a namespace without the right to write Secrets": {"ClientCertificate", "unbound", `
 apiVersion: mtls.sallyport.dev/v1alpha1
 kind: CertificateAuthority
@@ -46,10 +40,7 @@ spec: {authorityRef: {name: own}, secretName: unbound}
 			object := &unstructured.Unstructured{}
 			object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
 			object.SetKind(test.kind)
-			key := client.ObjectKey{Name: test.name}
-			if test.kind != "MutualTLSPolicy" {
-				key.Namespace = ns
-			}
+			key := client.ObjectKey{Namespace: ns, Name: test.name}
 			eventually(t, test.want, func(ctx context.Context) error {
 				if err := shared.stack.Client().Get(ctx, key, object); err != nil {
 					return err

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack/product"
 	"sallyport.dev/sallyport/internal/testenv"
@@ -121,8 +123,29 @@ func begin(t *testing.T, ns string, l lives, replicas ...int) *run {
 	}
 	r.repeat(ctx, lookEvery, r.see)
 	r.repeat(ctx, tickEvery, func(context.Context) { r.tally.tick(time.Now()) })
-	t.Cleanup(r.end)
+	t.Cleanup(func() {
+		r.end()
+		r.clear()
+	})
 	return r
+}
+
+// clear takes away what was made. Callers that nobody looks at any more would go on renewing every few seconds: all
+// that a minute allows of the agent, and the next run would find out only how late it is then.
+func (r *run) clear() {
+	for _, kind := range []schema.GroupVersionKind{
+		{Group: "mtls.sallyport.dev", Version: "v1alpha1", Kind: "ClientCertificate"},
+		{Group: "networking.istio.io", Version: "v1", Kind: "Gateway"},
+		{Group: "networking.istio.io", Version: "v1", Kind: "VirtualService"},
+		{Group: "mtls.sallyport.dev", Version: "v1alpha1", Kind: "CertificateAuthority"},
+	} {
+		object := &unstructured.Unstructured{}
+		object.SetGroupVersionKind(kind)
+		// The test's own context has ended by now.
+		if err := stack.Client().DeleteAllOf(context.WithoutCancel(r.t.Context()), object, client.InNamespace(r.ns)); err != nil {
+			r.t.Errorf("deleting every %s of %s: %v", kind.Kind, r.ns, err)
+		}
+	}
 }
 
 // repeat does something again and again, until the run ends.

@@ -6,8 +6,8 @@ and our keys unchanged passes always.
 The expressions below are shared by the policies of Gateways and APIRules.
 */}}
 
-{{/* Annotations of the new and the old object, the mode that is in force, and whether the write is judged. */}}
-{{- define "sallyport.backstop.variables" -}}
+{{/* Annotations and labels of the new and the old object, and whether the write changes anything that is judged. */}}
+{{- define "sallyport.backstop.keys" -}}
 - name: annotations
   expression: "has(object.metadata.annotations) ? object.metadata.annotations : {}"
 - name: oldAnnotations
@@ -16,6 +16,20 @@ The expressions below are shared by the policies of Gateways and APIRules.
   expression: "has(object.metadata.labels) ? object.metadata.labels : {}"
 - name: oldLabels
   expression: "oldObject != null && has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}"
+- name: sameKeys
+  expression: >-
+    oldObject != null
+    && variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldAnnotations && variables.oldAnnotations[k] == variables.annotations[k]))
+    && variables.oldAnnotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.annotations)
+    && variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
+    && variables.oldLabels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.labels)
+- name: unchanged
+  expression: "variables.sameKeys && object.spec == oldObject.spec"
+{{- end }}
+
+{{/* The mode that is in force, and whether the write is judged. */}}
+{{- define "sallyport.backstop.variables" -}}
+{{ include "sallyport.backstop.keys" . }}
 - name: defaultMode
   expression: "namespaceObject != null && has(namespaceObject.metadata.labels) && 'mtls.sallyport.dev/default-mode' in namespaceObject.metadata.labels ? namespaceObject.metadata.labels['mtls.sallyport.dev/default-mode'] : ''"
 - name: stated
@@ -28,15 +42,6 @@ The expressions below are shared by the policies of Gateways and APIRules.
   expression: "variables.stated || variables.defaultMode != '' || variables.before == '' ? variables.annotations : variables.oldAnnotations"
 - name: mode
   expression: "variables.stated ? variables.annotations['mtls.sallyport.dev/mode'] : variables.defaultMode != '' ? variables.defaultMode : variables.before"
-- name: sameKeys
-  expression: >-
-    oldObject != null
-    && variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldAnnotations && variables.oldAnnotations[k] == variables.annotations[k]))
-    && variables.oldAnnotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.annotations)
-    && variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
-    && variables.oldLabels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.labels)
-- name: unchanged
-  expression: "variables.sameKeys && object.spec == oldObject.spec"
 - name: agent
   expression: "request.userInfo.username == {{ include "sallyport.agentUser" . | squote }}"
 - name: judged

@@ -2,52 +2,94 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
-	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/controller/pass"
 )
 
-// Reconciler reconciles MutualTLSPolicies.
+// Reconciler reconciles all MutualTLSPolicies in one pass: each looks at the same objects.
 type Reconciler struct {
-	// Client reads and writes them.
+	// Client reads what is watched, and writes status.
 	Client client.Client
+	// DefaultAuthority is that of objects that name none, <namespace>/<name>; empty if the platform has none.
+	DefaultAuthority string
+	// OptsIn is whether the install opts objects in for policies that ask for it.
+	OptsIn bool
 	// Clock is read once in each pass.
 	Clock clock.PassiveClock
+	// Recorder takes an event for each violation that is new in a status.
+	Recorder events.EventRecorder
+
+	controller controller.Controller
+	// last is when the last pass began.
+	last time.Time
 }
 
-// SetupWithManager registers the reconciler.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("policy").
-		For(&v1alpha1.MutualTLSPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Complete(r)
-}
+// passEvery is the least time between two passes, so that what changes together is looked at together.
+const passEvery = 500 * time.Millisecond
 
-// Reconcile says of one policy that it is not enforced.
-func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	policy := &v1alpha1.MutualTLSPolicy{}
-	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+// Reconcile judges everything that is stored by every policy. It is not called twice at a time.
+func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	if wait := r.last.Add(passEvery).Sub(now); wait > 0 && wait <= passEvery {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	told := policy.DeepCopy()
-	told.Status.Conditions = condition.Update(policy.Status.Conditions, policy.Generation, r.Clock.Now(), condition.False(
-		v1alpha1.ConditionReady, v1alpha1.ReasonNotSupported,
-		"this version of Sallyport does not enforce policies: nothing is denied, warned of or audited because of this one"))
-	if apiequality.Semantic.DeepEqual(policy.Status, told.Status) {
+	r.last = now
+	var policies v1alpha1.MutualTLSPolicyList
+	if err := r.Client.List(ctx, &policies); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing MutualTLSPolicies: %w", err)
+	}
+	if len(policies.Items) == 0 {
 		return reconcile.Result{}, nil
 	}
-	if err := r.Client.Status().Update(ctx, told, client.FieldOwner(cluster.FieldOwner)); err != nil {
-		return reconcile.Result{}, fmt.Errorf("writing status of MutualTLSPolicy %s: %w", policy.Name, err)
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, nil
+	slices.SortFunc(policies.Items, func(a, b v1alpha1.MutualTLSPolicy) int { return strings.Compare(a.Name, b.Name) })
+	var next time.Time
+	var failed error
+	for i := range policies.Items {
+		policy := &policies.Items[i]
+		if end := nextEnd(policy.Spec.Exceptions, now); !end.IsZero() && (next.IsZero() || end.Before(next)) {
+			next = end
+		}
+		failed = errors.Join(failed, r.tell(ctx, policy, stored, now))
+	}
+	if failed != nil {
+		return pass.Again(failed)
+	}
+	return pass.At(next, now), nil
+}
+
+// tell writes the status of one policy, if it has changed.
+func (r *Reconciler) tell(ctx context.Context, policy *v1alpha1.MutualTLSPolicy, stored []object, now time.Time) error {
+	if policy.DeletionTimestamp != nil {
+		return nil
+	}
+	told := policy.DeepCopy()
+	told.Status.EndedExceptions = ended(policy.Spec.Exceptions, now)
+	found := judge(told, r.DefaultAuthority, stored)
+	found.status(told, r.OptsIn, now)
+	if apiequality.Semantic.DeepEqual(policy.Status, told.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Update(ctx, told, client.FieldOwner(cluster.FieldOwner)); err != nil {
+		return fmt.Errorf("writing status of MutualTLSPolicy %s: %w", policy.Name, err)
+	}
+	r.announce(policy, told, found)
+	return nil
 }

@@ -97,6 +97,9 @@ func (o Options) values(port int) map[string]any {
 	if len(o.ClientSecretNamespaces) > 0 {
 		values["clientSecretNamespaces"] = o.ClientSecretNamespaces
 	}
+	if _, stated := values["policies"]; !stated {
+		values["policies"] = map[string]any{"optIn": "Always"} // helm template asks no API server what it has
+	}
 	webhook, _ := values["webhook"].(map[string]any)
 	webhook = maps.Clone(webhook)
 	if webhook == nil {

@@ -1,0 +1,125 @@
+{{/*
+What a MutualTLSPolicy demands, judged by the API server on every write of a Gateway or an APIRule that changes its spec or
+our keys. The policies are fixed, one for each action and kind: the MutualTLSPolicies are their parameters, so nobody but who
+installs the chart needs the right to write admission policies. pkg/policy says the same in Go, and a test holds the two
+against each other.
+
+The cheap questions come first, as one match condition (the API server evaluates all of several): most MutualTLSPolicies are
+about others.
+*/}}
+{{- define "sallyport.policy.match" -}}
+- name: is-about-it
+  expression: >-
+    params.spec.action == '{{ .action }}'
+    && (!has(params.spec.match.namespaces) || size(params.spec.match.namespaces) == 0 || request.namespace in params.spec.match.namespaces)
+{{- end }}
+
+{{/* What of the object any of the others may ask for; those of a kind come next, and then these of the MutualTLSPolicy. */}}
+{{- define "sallyport.policy.object" -}}
+{{ include "sallyport.backstop.keys" . }}
+- name: namespaceLabels
+  expression: "namespaceObject != null && has(namespaceObject.metadata.labels) ? namespaceObject.metadata.labels : {}"
+- name: name
+  expression: "has(object.metadata.name) ? object.metadata.name : ''"
+{{- end }}
+
+{{- define "sallyport.policy.variables" -}}
+- name: ended
+  expression: "has(params.status) && has(params.status.endedExceptions) ? params.status.endedExceptions : []"
+# A managed Gateway goes with the APIRule that it was made for: its marks are written by the agent only.
+- name: excepted
+  expression: >-
+    has(params.spec.exceptions) && params.spec.exceptions.exists(e, e.namespace == request.namespace
+    && ((e.kind == '{{ .kind }}' && e.name == variables.name){{ if eq .kind "Gateway" }} || (e.kind == 'APIRule'
+    && 'mtls.sallyport.dev/managed' in variables.labels && variables.labels['mtls.sallyport.dev/managed'] == 'true'
+    && 'mtls.sallyport.dev/owner' in variables.annotations
+    && variables.annotations['mtls.sallyport.dev/owner'].startsWith('APIRule/' + e.namespace + '/' + e.name + '/')){{ end }})
+    && !variables.ended.exists(x, x.kind == e.kind && x.namespace == e.namespace && x.name == e.name))
+- name: inNamespace
+  expression: "!has(params.spec.match.namespaceLabels) || params.spec.match.namespaceLabels.all(k, k in variables.namespaceLabels && variables.namespaceLabels[k] == params.spec.match.namespaceLabels[k])"
+# Canonical: without what chooses VirtualServices, the trailing dot, and upper case; a list of them for each server.
+- name: hosts
+  expression: >-
+    variables.rawHosts.map(l, l.map(h, h.contains('/') ? h.substring(h.indexOf('/') + 1) : h).map(h, (h.endsWith('.') ? h.substring(0, size(h) - 1) : h).lowerAscii())
+    {{- if eq .kind "APIRule" }}.filter(h, h.contains('.')){{ end }})
+# On the boundary of a label; and a wildcard that covers such a name, which would be the way around.
+- name: hasHost
+  expression: >-
+    !has(params.spec.match.hostSuffixes) || size(params.spec.match.hostSuffixes) == 0 || params.spec.match.hostSuffixes.map(s, '.' + s).exists(s,
+    variables.hosts.exists(l, l.exists(h, ('.' + h).endsWith(s) || (h.startsWith('*') && s.endsWith(h.substring(1))))))
+- name: judged
+  expression: "!variables.unchanged && variables.inNamespace && !variables.excepted && variables.selected && variables.hasHost"
+- name: mode
+  expression: >-
+    'mtls.sallyport.dev/mode' in variables.annotations ? variables.annotations['mtls.sallyport.dev/mode']
+    : 'mtls.sallyport.dev/default-mode' in variables.namespaceLabels ? variables.namespaceLabels['mtls.sallyport.dev/default-mode'] : ''
+- name: used
+  expression: >-
+    'mtls.sallyport.dev/authorities' in variables.annotations
+    ? variables.annotations['mtls.sallyport.dev/authorities'].split(',').map(a, a.trim()).map(a, a.contains('/') ? a : request.namespace + '/' + a)
+    : [{{ with .root.Values.defaultAuthority }}'{{ . }}'{{ else }}request.namespace + '/default'{{ end }}]
+- name: exception
+  expression: "'or ask for an exception in MutualTLSPolicy ' + params.metadata.name"
+{{- end }}
+
+{{/* What both kinds are held to; .opens says which of them the mode is asked of. */}}
+{{- define "sallyport.policy.rules" -}}
+- expression: >-
+    !variables.judged || !has(params.spec.require.mode) || !({{ .opens }})
+    || variables.mode == 'mutual' || (params.spec.require.mode == 'Optional' && variables.mode == 'optional')
+  messageExpression: >-
+    'metadata.annotations[mtls.sallyport.dev/mode]: MutualTLSPolicy ' + params.metadata.name + ' demands ' + params.spec.require.mode.lowerAscii()
+    + (variables.mode == '' ? ', and nothing asks for it' : ', and something else is asked for') + ': write mtls.sallyport.dev/mode: ' + params.spec.require.mode.lowerAscii() + ', ' + variables.exception
+- expression: >-
+    !variables.judged || !has(params.spec.require.authorities) || size(params.spec.require.authorities) == 0 || !(variables.mode in ['mutual', 'optional'])
+    || variables.used.all(a, params.spec.require.authorities.exists(r, r.namespace + '/' + r.name == a))
+  messageExpression: >-
+    'metadata.annotations[mtls.sallyport.dev/authorities]: MutualTLSPolicy ' + params.metadata.name + ' lists '
+    + params.spec.require.authorities.map(r, r.namespace + '/' + r.name).join(', ') + ', and callers of another authority are accepted: name one of those, ' + variables.exception
+{{- end }}
+
+{{/* One admission policy with its binding; called with dict "root" "kind" "action" "group" "versions" "resource" "variables" "rules". */}}
+{{- define "sallyport.policy" -}}
+{{- $name := printf "sallyport-policy-%s-%s" (lower .action) (lower .kind) -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "sallyport.labels" .root | nindent 4 }}
+spec:
+  # A mistake in what only warns or notes stops nobody.
+  failurePolicy: {{ eq .action "Deny" | ternary "Fail" "Ignore" }}
+  paramKind:
+    apiVersion: mtls.sallyport.dev/v1alpha1
+    kind: MutualTLSPolicy
+  matchConstraints:
+    matchPolicy: Equivalent
+    resourceRules:
+      - apiGroups: [{{ .group }}]
+        apiVersions: {{ .versions | toJson }}
+        resources: [{{ .resource }}]
+        operations: [CREATE, UPDATE]
+  matchConditions:
+    {{- include "sallyport.policy.match" . | nindent 4 }}
+  variables:
+    {{- include "sallyport.policy.object" . | nindent 4 }}
+    {{- .variables | nindent 4 }}
+    {{- include "sallyport.policy.variables" . | nindent 4 }}
+  validations:
+    {{- include "sallyport.policy.rules" . | nindent 4 }}
+    {{- .rules | nindent 4 }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "sallyport.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ $name }}
+  validationActions: {{ eq .action "Audit" | ternary (list "Audit") (list .action "Audit") | toJson }}
+  paramRef:
+    selector: {}
+    parameterNotFoundAction: Allow
+{{- end }}

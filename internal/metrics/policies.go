@@ -1,0 +1,75 @@
+package metrics
+
+import (
+	"iter"
+	"slices"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
+)
+
+// policies tells of what platforms demand, and of what they leave alone for a while.
+type policies struct {
+	violations, matched, expiration *metric
+}
+
+func newPolicies() *policies {
+	return &policies{
+		matched:    newMetric("sallyport_policy_matched_objects", "Stored objects that a MutualTLSPolicy is about.", "policy", "action"),
+		violations: newMetric("sallyport_policy_violations", "Stored objects that do not meet a MutualTLSPolicy and are not excepted.", "policy", "action"),
+		expiration: newMetric("sallyport_policy_exception_expiration_timestamp_seconds",
+			"When an exception of a MutualTLSPolicy ends, in seconds since the epoch; absent once it counts no more.", "policy", "kind", "namespace", "name"),
+	}
+}
+
+func (o *policies) metrics() []*metric { return []*metric{o.expiration, o.matched, o.violations} }
+
+func (o *policies) write(p *page, s *snapshot) {
+	endsFirst := func(e exception) int64 { return e.ExpirationTime.Unix() }
+	for e := range within(p, o.expiration, s.exceptions(), endsFirst) {
+		p.series(o.expiration, e.ExpirationTime.Unix(), e.policy, string(e.Kind), e.Namespace, e.Name)
+	}
+	for _, told := range []struct {
+		in    *metric
+		count func(*v1alpha1.MutualTLSPolicyStatus) *int32
+	}{
+		{o.matched, func(s *v1alpha1.MutualTLSPolicyStatus) *int32 { return s.Matched }},
+		{o.violations, func(s *v1alpha1.MutualTLSPolicyStatus) *int32 { return s.Violating }},
+	} {
+		mostFirst := func(m *v1alpha1.MutualTLSPolicy) int64 { return -int64(*told.count(&m.Status)) }
+		for m := range within(p, told.in, s.counted(told.count), mostFirst) {
+			p.series(told.in, int64(*told.count(&m.Status)), m.Name, string(m.Spec.Action))
+		}
+	}
+}
+
+// counted are the policies of which a number is known.
+func (s *snapshot) counted(count func(*v1alpha1.MutualTLSPolicyStatus) *int32) iter.Seq[*v1alpha1.MutualTLSPolicy] {
+	return func(yield func(*v1alpha1.MutualTLSPolicy) bool) {
+		for m := range live[*v1alpha1.MutualTLSPolicy](s.policies) {
+			if count(&m.Status) != nil && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// exception is one of a policy.
+type exception struct {
+	policy string
+	*v1alpha1.PolicyException
+}
+
+// exceptions are those that count still.
+func (s *snapshot) exceptions() iter.Seq[exception] {
+	return func(yield func(exception) bool) {
+		for m := range live[*v1alpha1.MutualTLSPolicy](s.policies) {
+			for i := range m.Spec.Exceptions {
+				e := &m.Spec.Exceptions[i]
+				over := slices.Contains(m.Status.EndedExceptions, v1alpha1.EndedException{Kind: e.Kind, Namespace: e.Namespace, Name: e.Name})
+				if !over && !yield(exception{m.Name, e}) {
+					return
+				}
+			}
+		}
+	}
+}
