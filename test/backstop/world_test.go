@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -70,6 +71,9 @@ func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
 				}
 				for range min(sequencesIn, max(total/workers, 1)) {
 					n := next.Add(1)
+					if n%10_000 == 0 {
+						fmt.Fprintf(os.Stderr, "%d of %d sequences\n", n, total)
+					}
 					p := newPlayer(uint64(n))
 					p.as, p.in = w.writer, w
 					p.at = within{namespace: w.namespace, label: w.labels[intent.LabelDefaultMode], name: pick(p, names...)}

@@ -1,0 +1,92 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/internal/testenv"
+)
+
+// told waits until the status of a policy says all of some words.
+func told(t *testing.T, name string, words ...string) {
+	t.Helper()
+	testenv.Eventually(t, patience, fmt.Sprintf("status of MutualTLSPolicy %s: %v", name, words), func(ctx context.Context) error {
+		status, err := policyNamed(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, word := range words {
+			if !strings.Contains(fmt.Sprint(status), word) {
+				return fmt.Errorf("%q is not in %v", word, status)
+			}
+		}
+		return nil
+	})
+}
+
+// The agent tells what of the stored does not meet a policy, from the first look on and after each change.
+func TestTheStatusTellsWhatIsStored(t *testing.T) {
+	const ns = "standing"
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: standing, labels: {zone: inner}}}")
+	fill := strings.NewReplacer("NAME", "edge", "NS", ns)
+	edge := parse(t, fill.Replace(gateway("", https(host, simple))))
+	if err := person.Create(t.Context(), edge); err != nil {
+		t.Fatal(err)
+	}
+	removed(t, edge)
+	demand(t, "standing", `{action: Audit, match: {namespaceLabels: {zone: inner}}, require: {mode: Mutual, minTLS: TLSv1.3, plainHTTP: Forbidden}}`)
+	told(t, "standing", "matched:1", "violating:1", "reason:Mode", "reason:MinTLS", "field:spec.servers[0].tls.minProtocolVersion", "type:Compliant", "reason:Violated", "reason:Judged")
+
+	edge.SetAnnotations(map[string]string{"mtls.sallyport.dev/mode": "mutual", "mtls.sallyport.dev/min-tls": "TLSv1.3"})
+	if err := person.Update(t.Context(), edge); err != nil {
+		t.Fatal(err)
+	}
+	told(t, "standing", "matched:1", "violating:0", "reason:Compliant")
+
+	orders := parse(t, strings.NewReplacer("NAME", "orders", "NS", ns).Replace(rule("v2", "", kymas)))
+	if err := person.Create(t.Context(), orders); err != nil {
+		t.Fatal(err)
+	}
+	removed(t, orders)
+	told(t, "standing", "matched:2", "violating:1", "kind:APIRule")
+
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: standing, labels: {zone: outer}}}")
+	told(t, "standing", "matched:0", "violating:0")
+}
+
+// An exception ends at its moment: from then on its object violates the policy, and the next write of it is refused.
+func TestAnExceptionEnds(t *testing.T) {
+	const ns = "ending"
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: ending}}")
+	end := time.Now().Add(5 * time.Second).UTC().Format(time.RFC3339)
+	demand(t, "ending", fmt.Sprintf(`{action: Deny, match: {namespaces: [ending]}, require: {mode: Mutual},
+  exceptions: [{kind: Gateway, namespace: ending, name: partner, expirationTime: %q, reason: "a partner moves"}]}`, end))
+	other := parse(t, strings.NewReplacer("NAME", "other", "NS", ns).Replace(gateway("", https(host, simple))))
+	testenv.Eventually(t, patience, "the policy", func(ctx context.Context) error {
+		if person.Create(ctx, other.DeepCopy()) == nil {
+			return fmt.Errorf("not in force: %w", stack.Client().Delete(ctx, other.DeepCopy()))
+		}
+		return nil
+	})
+	partner := parse(t, strings.NewReplacer("NAME", "partner", "NS", ns).Replace(gateway("", https(host, simple))))
+	if err := person.Create(t.Context(), partner); err != nil {
+		t.Fatalf("the excepted one: %v", err)
+	}
+	removed(t, partner)
+	told(t, "ending", "matched:1", "violating:0")
+	told(t, "ending", "endedExceptions:[map[kind:Gateway name:partner namespace:ending]]", "violating:1")
+	testenv.Eventually(t, patience, "the refusal of the next write", func(ctx context.Context) error {
+		o, err := stored(ctx, partner)
+		if err != nil {
+			return err
+		}
+		o.Object["spec"] = parse(t, strings.NewReplacer("NAME", "partner", "NS", ns).Replace(gateway("", https("b."+host, simple)))).Object["spec"]
+		if err := person.Update(ctx, o); err == nil || !strings.Contains(err.Error(), "MutualTLSPolicy ending demands mutual") {
+			return fmt.Errorf("answered %w", err)
+		}
+		return nil
+	})
+}
