@@ -131,8 +131,8 @@ func TestNobodyGetsPastTheCertificate(t *testing.T) {
 	begun := time.Now()
 	outcomes := run(t, cells)
 	t.Logf("%d cells in %s", len(cells), time.Since(begun).Round(100*time.Millisecond))
-	for _, o := range meant.bypasses(outcomes) {
-		t.Errorf("bypassed: %s: %s", o.cell, o.verdict)
+	if past := meant.bypasses(outcomes); len(past) > 0 {
+		t.Errorf("%d ways past the certificate", len(past))
 	}
 	for _, o := range outcomes {
 		if want := meant.verdict(o.cell, o.who()); o.verdict != want {
