@@ -107,10 +107,11 @@ type PolicyMatch struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key that no label can have: the policy would match nothing"
 	GatewaySelector map[string]LabelValue `json:"gatewaySelector,omitempty"`
 
-	// hostSuffixes one of the object's hosts must end in, on the boundary of a label.
+	// hostSuffixes one of the object's hosts must end in, on the boundary of a label. A wildcard that covers such a name is
+	// one too, and so is an object with more than 1,000 hosts.
 	// +optional
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`

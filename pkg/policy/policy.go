@@ -89,13 +89,18 @@ func (p Policy) Judge(o Object) []Violation {
 	return found
 }
 
+// MaxHosts is how many hosts of an object are compared with suffixes. One that has more is taken to
+// have such a host: the API server bounds what an expression may cost, and would refuse the object.
+const MaxHosts = 1000
+
 // Matches reports whether the policy is about an object: all that is stated holds.
 func (p Policy) Matches(o Object) bool {
 	m := p.spec.Match
+	hosts := o.hosts()
 	return (len(m.Namespaces) == 0 || slices.Contains(m.Namespaces, o.Namespace)) &&
 		contains(o.NamespaceLabels, m.NamespaceLabels) &&
 		(len(m.GatewaySelector) == 0 || o.Kind == intent.KindGateway && contains(texts(object(o.Spec["selector"])), m.GatewaySelector)) &&
-		(len(m.HostSuffixes) == 0 || slices.ContainsFunc(o.hosts(), p.isAbout))
+		(len(m.HostSuffixes) == 0 || len(hosts) > MaxHosts || slices.ContainsFunc(hosts, p.isAbout))
 }
 
 // contains reports whether a map has all of the other one.

@@ -37,16 +37,19 @@ about others.
     && !variables.ended.exists(x, x.kind == e.kind && x.namespace == e.namespace && x.name == e.name))
 - name: inNamespace
   expression: "!has(params.spec.match.namespaceLabels) || params.spec.match.namespaceLabels.all(k, k in variables.namespaceLabels && variables.namespaceLabels[k] == params.spec.match.namespaceLabels[k])"
-# Canonical: without what chooses VirtualServices, the trailing dot, and upper case; a list of them for each server.
+# Canonical: without what chooses VirtualServices, the trailing dot, and upper case, and with a dot before it; a list of them for
+# each server.
 - name: hosts
   expression: >-
     variables.rawHosts.map(l, l.map(h, h.contains('/') ? h.substring(h.indexOf('/') + 1) : h).map(h, (h.endsWith('.') ? h.substring(0, size(h) - 1) : h).lowerAscii())
-    {{- if eq .kind "APIRule" }}.filter(h, h.contains('.')){{ end }})
-# On the boundary of a label; and a wildcard that covers such a name, which would be the way around.
+    {{- if eq .kind "APIRule" }}.filter(h, h.contains('.')){{ end }}.map(h, '.' + h))
+# On the boundary of a label; and a wildcard that covers such a name, which would be the way around. More hosts than can be looked
+# at within the API server's bounds are taken to be such names (pkg/policy MaxHosts).
 - name: hasHost
   expression: >-
-    !has(params.spec.match.hostSuffixes) || size(params.spec.match.hostSuffixes) == 0 || params.spec.match.hostSuffixes.map(s, '.' + s).exists(s,
-    variables.hosts.exists(l, l.exists(h, ('.' + h).endsWith(s) || (h.startsWith('*') && s.endsWith(h.substring(1))))))
+    !has(params.spec.match.hostSuffixes) || size(params.spec.match.hostSuffixes) == 0 || variables.rawHosts.map(l, size(l)).sum() > 1000
+    || params.spec.match.hostSuffixes.map(s, '.' + s).exists(s,
+    variables.hosts.exists(l, l.exists(h, h.endsWith(s) || (h.startsWith('.*') && s.endsWith(h.substring(2))))))
 - name: judged
   expression: "!variables.unchanged && variables.inNamespace && !variables.excepted && variables.selected && variables.hasHost"
 - name: mode
