@@ -46,7 +46,16 @@ type prometheus struct{ url string }
 
 // impatient are the alerts whose time to hold is taken out of the rules: that time is
 // what promtool tests.
-var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCRLTooLarge|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+)\n.*?\n +for: )\w+`)
+var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCRLTooLarge|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+|SallyportPolicy\w+)\n.*?\n +for: )\w+`)
+
+// limits are those of rules that would take too much or too long to reach, with what is in their place.
+func limits() map[string]string {
+	const full = "0.7 * 512 * 1024"
+	return map[string]string{
+		"> " + full: fmt.Sprintf("> %s * %d / %d", full, *callers, enough),
+		"> 3 * 60":  "> 3",
+	}
+}
 
 // startPrometheus runs one with the rules that are shipped, evaluated every second.
 func startPrometheus(t *testing.T) prometheus {
@@ -66,9 +75,12 @@ func startPrometheus(t *testing.T) prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const full = "0.7 * 512 * 1024"
-	if !strings.Contains(string(rules), full) {
-		t.Fatalf("no rule has the limit %s", full)
+	shortened := impatient.ReplaceAllString(string(rules), "${1}0s")
+	for limit, other := range limits() {
+		if strings.Count(shortened, limit) != 1 {
+			t.Fatalf("%q is not the limit of one rule", limit)
+		}
+		shortened = strings.Replace(shortened, limit, other, 1)
 	}
 	port, err := stack.Port()
 	if err != nil {
@@ -77,7 +89,7 @@ func startPrometheus(t *testing.T) prometheus {
 	directory := t.TempDir()
 	address := "127.0.0.1:" + strconv.Itoa(port)
 	for name, content := range map[string]string{
-		"rules.yaml": strings.Replace(impatient.ReplaceAllString(string(rules), "${1}0s"), full, fmt.Sprintf("%s * %d / %d", full, *callers, enough), 1),
+		"rules.yaml": shortened,
 		"prometheus.yaml": fmt.Sprintf(`
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [rules.yaml]
@@ -152,19 +164,36 @@ func (p prometheus) firing(ctx context.Context) (map[string][]alert, error) {
 // eventuallyFiring waits for an alert about an object; a name of "" is about none.
 func (p prometheus) eventuallyFiring(t *testing.T, name, namespace, object string) {
 	t.Helper()
-	took := eventually(t, 3*patience, name+" fires for "+namespace+"/"+object, func(ctx context.Context) error {
+	about := map[string]string{"namespace": namespace, "name": object}
+	if object == "" {
+		about = nil
+	}
+	p.eventually(t, name, about, true)
+}
+
+// eventually waits until an alert with these labels, among others, fires or does not.
+func (p prometheus) eventually(t *testing.T, name string, about map[string]string, fires bool) {
+	t.Helper()
+	what := fmt.Sprintf("%s fires for %v: %t", name, about, fires)
+	took := eventually(t, 3*patience, what, func(ctx context.Context) error {
 		firing, err := p.firing(ctx)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(firing[name], func(a alert) bool {
-			return object == "" || a.Labels["namespace"] == namespace && a.Labels["name"] == object
-		}) {
+		found := slices.ContainsFunc(firing[name], func(a alert) bool {
+			for label, value := range about {
+				if a.Labels[label] != value {
+					return false
+				}
+			}
+			return true
+		})
+		if found != fires {
 			return fmt.Errorf("firing are %v", firing)
 		}
 		return nil
 	})
-	t.Logf("%s fires after %s", name, took)
+	t.Logf("%s after %s", what, took)
 }
 
 // What the runbooks call "How to provoke it", in front of a real Prometheus.
@@ -214,17 +243,21 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		p.eventuallyFiring(t, "SallyportCertificateEnded", "unbound", "drill")
 	})
 	healthy()
-	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded, SallyportCRLEndsSoon, SallyportCRLEnded: nobody renews", func(t *testing.T) {
+	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded, SallyportCRLEndsSoon, SallyportCRLEnded, SallyportPolicyException*: nobody renews, and nobody ends", func(t *testing.T) {
 		p.drill(t, "drill")
+		excepted := p.except(t, "excepted", 80*time.Second)
 		agent := installed.Agents[0].Process
 		if err := agent.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		p.eventuallyFiring(t, "SallyportAgentAbsent", "", "")
+		p.eventually(t, "SallyportPolicyExceptionEndsSoon", excepted, true) // in the second half of its time
 		p.eventuallyFiring(t, "SallyportCertificateRenewalLate", "drill", "drill")
 		p.eventuallyFiring(t, "SallyportCertificateEnded", "drill", "drill")
 		p.eventuallyFiring(t, "SallyportCRLEndsSoon", "drill", "drill")
 		p.eventuallyFiring(t, "SallyportCRLEnded", "drill", "drill")
+		p.eventually(t, "SallyportPolicyExceptionOverdue", excepted, true)
+		p.eventually(t, "SallyportPolicyExceptionEndsSoon", excepted, false)
 		// One that lost its lease ends when it wakes up, and a kubelet starts another.
 		if err := agent.Kill(); err != nil {
 			t.Fatal(err)
@@ -232,6 +265,7 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		if err := agent.Start(); err != nil {
 			t.Fatal(err)
 		}
+		p.eventually(t, "SallyportPolicyExceptionOverdue", excepted, false) // the agent ends it first of all
 	})
 	healthy()
 	t.Run("SallyportCRLTooLarge: a crowd of callers is revoked at once", func(t *testing.T) { p.crowd(t, "crowd") })
@@ -239,7 +273,36 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		p.drill(t, "bringing")
 		p.bring(t, "bringing")
 	})
+	t.Run("SallyportPolicyViolated: a Gateway that was there before the policy", func(t *testing.T) {
+		namespace(t, "demanding")
+		apply(t, gatewayYAML("demanding", "edge", "demanding.example.com", "", "{mode: SIMPLE, credentialName: plain-open}")) // there since the first of these
+		p.except(t, "demanding", 30*24*time.Hour)
+		p.eventually(t, "SallyportPolicyViolated", map[string]string{"policy": "demanding"}, true)
+	})
 	p.draw(t)
+}
+
+const policyYAML = `
+apiVersion: mtls.sallyport.dev/v1alpha1
+kind: MutualTLSPolicy
+metadata: {name: %[1]s}
+spec: {match: {namespaces: [%[1]s]}, require: {mode: Mutual}, action: Deny, exceptions: %[2]s}
+`
+
+// except makes a policy with an exception of some time, waits until Prometheus has heard of it, and tells the labels of
+// alerts about it.
+func (p prometheus) except(t *testing.T, name string, lasts time.Duration) map[string]string {
+	t.Helper()
+	apply(t, fmt.Sprintf(policyYAML, name, fmt.Sprintf("[{kind: Gateway, namespace: %s, name: legacy, reason: a drill, expirationTime: %q}]",
+		name, time.Now().Add(lasts).UTC().Format(time.RFC3339))))
+	series := `sallyport:policy_exception_seen_timestamp_seconds:first{policy="` + name + `"}`
+	eventually(t, patience, "an exception of "+name+" that Prometheus remembers", func(ctx context.Context) error {
+		if n, err := p.count(ctx, series); err != nil || n == 0 {
+			return errors.Join(err, errors.New("none yet"))
+		}
+		return nil
+	})
+	return map[string]string{"policy": name, "kind": "Gateway", "namespace": name, "name": "legacy"}
 }
 
 // draw makes a picture of the dashboard with what this test has caused, where the
