@@ -235,6 +235,18 @@ type PolicyViolation struct {
 	Message string `json:"message"`
 }
 
+// ReasonCount is how often something is wrong.
+type ReasonCount struct {
+	// reason is what is wrong, in a word.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// count is how often.
+	// +required
+	Count int32 `json:"count"`
+}
+
 // EndedException is an exception whose time is over. Admission has no clock, so the agent says it here.
 type EndedException struct {
 	// kind of the object.
@@ -258,7 +270,7 @@ type MutualTLSPolicyStatus struct {
 	// +optional
 	Matched *int32 `json:"matched,omitempty"`
 
-	// violating is how many of those do not meet it.
+	// violating is how many objects do not meet it, or lead past what does.
 	// +optional
 	Violating *int32 `json:"violating,omitempty"`
 
@@ -267,6 +279,13 @@ type MutualTLSPolicyStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Violations []PolicyViolation `json:"violations,omitempty"`
+
+	// reasons are how often each thing is wrong.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=32
+	Reasons []ReasonCount `json:"reasons,omitempty"`
 
 	// endedExceptions are the exceptions whose time is over.
 	// +optional

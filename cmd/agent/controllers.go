@@ -128,7 +128,7 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		return err
 	}
 	account := types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount}
-	policies := &policy.Reconciler{Client: mgr.GetClient(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder}
+	policies := &policy.Reconciler{Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder}
 	if named, is := p.config.settings.DefaultAuthority(); is {
 		policies.DefaultAuthority = named.String()
 	}

@@ -126,6 +126,7 @@ func demand(name string) *v1alpha1.MutualTLSPolicy {
 		{Kind: v1alpha1.ObjectAPIRule, Namespace: "shop", Name: "edge", ExpirationTime: metav1.NewTime(noon.Add(-time.Hour))},
 	}
 	p.Status.Matched, p.Status.Violating = ptr.To[int32](7), ptr.To[int32](2)
+	p.Status.Reasons = []v1alpha1.ReasonCount{{Reason: "HostBypass", Count: 2}, {Reason: "Mode", Count: 1}, {Reason: "somebody else's", Count: 9}}
 	p.Status.EndedExceptions = []v1alpha1.EndedException{{Kind: v1alpha1.ObjectAPIRule, Namespace: "shop", Name: "edge"}}
 	return p
 }

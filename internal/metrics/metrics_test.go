@@ -166,6 +166,8 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 		}},
 		"a policy": {world{policies: store{demand("everywhere")}}, []string{
 			`policy_exception_expiration_timestamp_seconds{policy="everywhere",kind="Gateway",namespace="shop",name="edge"} 1772369999`,
+			`policy_findings{policy="everywhere",reason="HostBypass"} 2`,
+			`policy_findings{policy="everywhere",reason="Mode"} 1`,
 			`policy_matched_objects{policy="everywhere",action="Warn"} 7`,
 			`policy_violations{policy="everywhere",action="Warn"} 2`,
 		}},

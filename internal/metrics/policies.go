@@ -5,28 +5,36 @@ import (
 	"slices"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	rules "sallyport.dev/sallyport/pkg/policy"
 )
 
 // policies tells of what platforms demand, and of what they leave alone for a while.
 type policies struct {
-	violations, matched, expiration *metric
+	violations, matched, findings, expiration *metric
 }
 
 func newPolicies() *policies {
 	return &policies{
 		matched:    newMetric("sallyport_policy_matched_objects", "Stored objects that a MutualTLSPolicy is about.", "policy", "action"),
-		violations: newMetric("sallyport_policy_violations", "Stored objects that do not meet a MutualTLSPolicy and are not excepted.", "policy", "action"),
+		violations: newMetric("sallyport_policy_violations", "Stored objects that do not meet a MutualTLSPolicy and are not excepted, or lead past one that does.", "policy", "action"),
+		findings:   newMetric("sallyport_policy_findings", "Ways in which stored objects do not meet a MutualTLSPolicy, by reason.", "policy", "reason"),
 		expiration: newMetric("sallyport_policy_exception_expiration_timestamp_seconds",
 			"When an exception of a MutualTLSPolicy ends, in seconds since the epoch; absent once it counts no more.", "policy", "kind", "namespace", "name"),
 	}
 }
 
-func (o *policies) metrics() []*metric { return []*metric{o.expiration, o.matched, o.violations} }
+func (o *policies) metrics() []*metric {
+	return []*metric{o.expiration, o.findings, o.matched, o.violations}
+}
 
 func (o *policies) write(p *page, s *snapshot) {
 	endsFirst := func(e exception) int64 { return e.ExpirationTime.Unix() }
 	for e := range within(p, o.expiration, s.exceptions(), endsFirst) {
 		p.series(o.expiration, e.ExpirationTime.Unix(), e.policy, string(e.Kind), e.Namespace, e.Name)
+	}
+	oftenFirst := func(r reasonCount) int64 { return -int64(r.Count) }
+	for r := range within(p, o.findings, s.reasonCounts(), oftenFirst) {
+		p.series(o.findings, int64(r.Count), r.policy, r.Reason)
 	}
 	for _, told := range []struct {
 		in    *metric
@@ -48,6 +56,25 @@ func (s *snapshot) counted(count func(*v1alpha1.MutualTLSPolicyStatus) *int32) i
 		for m := range live[*v1alpha1.MutualTLSPolicy](s.policies) {
 			if count(&m.Status) != nil && !yield(m) {
 				return
+			}
+		}
+	}
+}
+
+// reasonCount is how often something is wrong.
+type reasonCount struct {
+	policy string
+	v1alpha1.ReasonCount
+}
+
+// reasonCounts are those of every policy. A reason is one of pkg/policy, whoever wrote the status.
+func (s *snapshot) reasonCounts() iter.Seq[reasonCount] {
+	return func(yield func(reasonCount) bool) {
+		for m := range live[*v1alpha1.MutualTLSPolicy](s.policies) {
+			for _, r := range m.Status.Reasons {
+				if slices.Contains(rules.AllReasons(), rules.Reason(r.Reason)) && !yield(reasonCount{m.Name, r}) {
+					return
+				}
 			}
 		}
 	}

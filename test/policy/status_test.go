@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"sallyport.dev/sallyport/internal/testenv"
 )
 
@@ -55,6 +57,34 @@ func TestTheStatusTellsWhatIsStored(t *testing.T) {
 
 	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: standing, labels: {zone: outer}}}")
 	told(t, "standing", "matched:0", "violating:0")
+}
+
+// What only a look at everything shows is told too: a route that leads past a mutual Gateway.
+func TestTheStatusTellsWhatLeadsPast(t *testing.T) {
+	const ns = "passing"
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: passing}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: beside}}")
+	fill := func(manifest, name, ns string) string {
+		return strings.NewReplacer("NAME", name, "NS", ns).Replace(manifest)
+	}
+	edge := parse(t, fill(gateway(mutual, https("pay.example.com", complete)), "edge", ns))
+	open := parse(t, fill(gateway("", https("*.example.com", simple)), "open", "beside"))
+	route := parse(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: pay, namespace: passing}, spec: {
+  hosts: [pay.example.com], gateways: [passing/edge, beside/open], http: [{route: [{destination: {host: pay}}]}]}}`)
+	for _, o := range []*unstructured.Unstructured{edge, open, route} {
+		if err := person.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		removed(t, o)
+	}
+	demand(t, "passing", `{action: Deny, match: {namespaces: [passing]}, require: {mode: Mutual}}`)
+	told(t, "passing", "matched:1", "violating:1", "kind:VirtualService", "name:pay", "reason:TwoGateways", "field:spec.gateways[1]")
+	if err := unstructured.SetNestedStringSlice(route.Object, []string{"passing/edge"}, "spec", "gateways"); err != nil {
+		t.Fatal(err)
+	}
+	if err := person.Update(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	told(t, "passing", "matched:1", "violating:0", "reason:Compliant")
 }
 
 // An exception ends at its moment: from then on its object violates the policy, and the next write of it is refused.

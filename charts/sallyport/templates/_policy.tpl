@@ -112,6 +112,14 @@ spec:
   validations:
     {{- include "sallyport.policy.rules" . | nindent 4 }}
     {{- .rules | nindent 4 }}
+  # What the agent found of the object that is written, which admission cannot see.
+  auditAnnotations:
+    - key: findings
+      valueExpression: >-
+        has(params.status) && has(params.status.violations)
+        && params.status.violations.exists(v, v.kind == '{{ .kind }}' && v.namespace == request.namespace && v.name == variables.name)
+        ? params.metadata.name + ': ' + params.status.violations.filter(v, v.kind == '{{ .kind }}' && v.namespace == request.namespace && v.name == variables.name)
+        .map(v, v.reason + ' at ' + v.field).join(', ') : ''
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding

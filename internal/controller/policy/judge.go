@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,22 +24,19 @@ type object struct {
 	stored client.Object
 }
 
-// violation is one way in which a stored object does not meet a policy.
-type violation struct {
-	object object
-	policy.Violation
-}
-
 // judgement is what was found of one policy.
 type judgement struct {
 	matched, violating, excepted int32
-	violations                   []violation
+	// violations are what single objects do not meet, and after them what only a look at everything shows.
+	violations []policy.Finding
+	// stored are the objects that they are about, by kind, namespace and name, where an event can be about them.
+	stored map[string]client.Object
 }
 
 // judge holds all that is stored to a policy, in the order of the objects.
-func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object) judgement {
+func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object, snapshot *policy.Snapshot) judgement {
 	demands := policy.New(p, defaultAuthority)
-	var j judgement
+	j := judgement{stored: map[string]client.Object{}}
 	for _, o := range stored {
 		if !demands.Matches(o.Object) {
 			continue
@@ -47,15 +46,24 @@ func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object
 			j.excepted++
 			continue
 		}
-		found := demands.Judge(o.Object)
-		if len(found) > 0 {
-			j.violating++
-		}
-		for _, v := range found {
-			j.violations = append(j.violations, violation{o, v})
+		j.stored[nameOf(v1alpha1.ViolatingKind(o.Kind), o.Namespace, o.Name)] = o.stored
+		for _, v := range demands.Judge(o.Object) {
+			j.violations = append(j.violations, policy.Finding{
+				Kind: v1alpha1.ViolatingKind(o.Kind), Namespace: o.Namespace, Name: o.Name, Reason: v.Reason, Field: v.Field, Message: v.Message,
+			})
 		}
 	}
+	j.violations = append(j.violations, demands.Findings(snapshot)...)
+	named := map[string]bool{}
+	for _, v := range j.violations {
+		named[nameOf(v.Kind, v.Namespace, v.Name)] = true
+	}
+	j.violating = int32(len(named)) //nolint:gosec // objects of one cluster
 	return j
+}
+
+func nameOf(kind v1alpha1.ViolatingKind, namespace, name string) string {
+	return string(kind) + " " + namespace + "/" + name
 }
 
 // maxTold is how many violations a status names.
@@ -72,7 +80,15 @@ func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Tim
 	s := &p.Status
 	s.Matched, s.Violating, s.Violations = ptr.To(j.matched), ptr.To(j.violating), nil
 	for _, v := range j.violations[:min(len(j.violations), maxTold)] {
-		s.Violations = append(s.Violations, v.told())
+		s.Violations = append(s.Violations, told(v))
+	}
+	counts := map[policy.Reason]int32{}
+	for _, v := range j.violations {
+		counts[v.Reason]++
+	}
+	s.Reasons = nil
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		s.Reasons = append(s.Reasons, v1alpha1.ReasonCount{Reason: string(reason), Count: counts[reason]})
 	}
 	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonJudged, fmt.Sprintf(
 		"the API server judges every write of what is matched (action %s); %s", p.Spec.Action, j.sentence()))
@@ -89,7 +105,7 @@ func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Tim
 
 // sentence counts.
 func (j judgement) sentence() string {
-	text := fmt.Sprintf("%d of %d stored objects do not meet it", j.violating, j.matched)
+	text := fmt.Sprintf("of %d stored objects that it is about, and of the VirtualServices that lead to them, %d do not meet it", j.matched, j.violating)
 	if j.excepted > 0 {
 		text += fmt.Sprintf(", %d are excepted", j.excepted)
 	}
@@ -99,12 +115,12 @@ func (j judgement) sentence() string {
 // first names the first violation.
 func (j judgement) first() string {
 	v := j.violations[0]
-	return fmt.Sprintf("the first: %s %s/%s: %s", v.object.Kind, v.object.Namespace, v.object.Name, v.Violation)
+	return "the first: " + v.String()
 }
 
-func (v violation) told() v1alpha1.PolicyViolation {
+func told(v policy.Finding) v1alpha1.PolicyViolation {
 	return v1alpha1.PolicyViolation{
-		Kind: v1alpha1.ViolatingKind(v.object.Kind), Namespace: v.object.Namespace, Name: v.object.Name,
+		Kind: v.Kind, Namespace: v.Namespace, Name: v.Name,
 		Reason: string(v.Reason), Field: cut(v.Field, maxField), Message: cut(v.Message, maxMessage),
 	}
 }
@@ -145,10 +161,14 @@ func (r *Reconciler) announce(before, after *v1alpha1.MutualTLSPolicy, found jud
 	for _, v := range before.Status.Violations {
 		known[v] = true
 	}
-	for i, v := range after.Status.Violations {
+	for _, v := range after.Status.Violations {
+		about, is := found.stored[nameOf(v.Kind, v.Namespace, v.Name)]
+		if !is {
+			about = after // a VirtualService: its owner need not know of us
+		}
 		if !known[v] {
-			r.Recorder.Eventf(found.violations[i].object.stored, after, corev1.EventTypeWarning, v1alpha1.ReasonViolated, "JudgePolicy",
-				"MutualTLSPolicy %s (action %s): %s: %s", after.Name, after.Spec.Action, v.Field, v.Message)
+			r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, v1alpha1.ReasonViolated, "JudgePolicy",
+				"MutualTLSPolicy %s (action %s): %s %s/%s: %s: %s", after.Name, after.Spec.Action, v.Kind, v.Namespace, v.Name, v.Field, v.Message)
 		}
 	}
 	over := map[v1alpha1.EndedException]bool{}

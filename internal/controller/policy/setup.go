@@ -39,6 +39,7 @@ var judged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Anno
 // Namespace change; for APIRules see WatchAPIRules.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	var err error
+	r.manager = mgr
 	r.controller, err = ctrl.NewControllerManagedBy(mgr).
 		Named("policy").
 		Watches(&v1alpha1.MutualTLSPolicy{}, handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -54,6 +55,19 @@ func (r *Reconciler) WatchAPIRules(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("watching APIRules for policies: %w", err)
 	}
+	return nil
+}
+
+// watchRoutes has the reconciler look again when a VirtualService changes, from the first policy on.
+func (r *Reconciler) watchRoutes() error {
+	if r.watchesRoutes {
+		return nil
+	}
+	err := r.controller.Watch(source.Kind[client.Object](r.manager.GetCache(), newVirtualServiceObject(), handler.EnqueueRequestsFromMapFunc(everything), judged))
+	if err != nil {
+		return fmt.Errorf("watching VirtualServices for policies: %w", err)
+	}
+	r.watchesRoutes = true
 	return nil
 }
 
