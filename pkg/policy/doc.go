@@ -5,8 +5,7 @@
 // everything that is stored, and finds what takes from an object what it was judged by.
 //
 // What leads where is Istio's own opinion, with its file named at each rule: only that
-// decides which server is dropped and which route is taken. Where two readings were
-// possible, the one is taken that tells what is open today.
+// decides which server is dropped and which route is taken.
 //
 // The package refuses to know how a policy is enforced, what an object was before, and the
 // time: which exceptions have ended is told to it, and so is where a Gateway lands.

@@ -79,7 +79,15 @@ func said(format string, arguments ...any) string {
 }
 
 // shown is a name as a message repeats it, at most so long that the rest of the message has room.
-func shown(name string) string { return plainText(name, 200) }
+func shown(name string) string { return plainText(name, 150) }
+
+// quoted is a value as a message repeats it.
+func quoted(value string) string {
+	if value == "" {
+		return "nothing"
+	}
+	return `"` + shown(value) + `"`
+}
 
 // plainText is a text in which what cannot be seen, or turns the direction of what can, is an escape.
 func plainText(text string, limit int) string {

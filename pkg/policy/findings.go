@@ -110,13 +110,6 @@ func istioMode(s strength) string {
 	return "MUTUAL"
 }
 
-func quoted(value string) string {
-	if value == "" {
-		return "nothing"
-	}
-	return fmt.Sprintf("%.64q", value)
-}
-
 // plainHTTPRoutes: a server without TLS that shares a host with one that verifies callers, or one that only seems to
 // send callers on. A server that Judge tells of is left to it, and so is a Gateway of plain servers alone.
 func (f *finder) plainHTTPRoutes(g int) {

@@ -61,6 +61,11 @@ func vs(namespace, name string, gateways l, hosts l, destination string, port in
 	return VirtualService{Namespace: namespace, Name: name, Spec: m{"gateways": gateways, "hosts": hosts, "http": l{m{"route": l{to(destination, port)}}}}}
 }
 
+func altered(v VirtualService, key string, value any) VirtualService {
+	v.Spec[key] = value
+	return v
+}
+
 func to(destination string, port int) m {
 	d := m{"host": destination}
 	if port != 0 {
@@ -248,7 +253,11 @@ func TestServersThatMeetAnotherGatewaysServers(t *testing.T) {
 		"on another port":                                       {change: other(1, "SIMPLE", place(Place{"public", "istio-system", "9443"}))},
 		"on one of several places":                              {change: other(1, "SIMPLE", place(Place{"partners", "istio-partners", "8443"}, Place{"public", "istio-system", "8443"})), want: at("OlderServer")},
 		"on another address":                                    {change: other(1, "SIMPLE", func(g *Gateway) { object(servers(g)[0])["bind"] = "10.0.0.1" })},
-		"that lands nowhere":                                    {change: other(1, "SIMPLE", func(g *Gateway) { g.Places = nil })},
+		"a younger one that only redirects": {change: other(20, "SIMPLE", func(g *Gateway) {
+			*g = gatewayOf("pub", "edge", 20, redirecting(http("shop.example.com")))
+			g.Places = [][]Place{{{"public", "istio-system", "8443"}}}
+		})},
+		"that lands nowhere": {change: other(1, "SIMPLE", func(g *Gateway) { g.Places = nil })},
 		"an older one without TLS takes the port, whatever its hosts": {
 			change: other(1, "SIMPLE", func(g *Gateway) {
 				*g = gatewayOf("pub", "edge", 1, http("pub.example.com"))
@@ -323,20 +332,25 @@ func TestServersWithoutTLS(t *testing.T) {
 	believed := func(w *World) { w.ForwardedProto = true }
 	forbidden := requires(v1alpha1.ModeMutual, v1alpha1.PlainHTTPForbidden)
 	check(t, map[string]row{
-		"one with the host of a mutual one":                                       {change: serves(http("shop.example.com")), want: found},
-		"one with a wildcard above it":                                            {change: serves(http("*")), want: found},
-		"so where optional is enough":                                             {policy: requires(v1alpha1.ModeOptional, ""), change: serves(http("shop.example.com")), want: found},
-		"plain HTTP is forbidden: Judge tells":                                    {policy: forbidden, change: serves(http("shop.example.com"))},
-		"one that redirects":                                                      {change: serves(redirecting(http("shop.example.com")))},
-		"one that redirects, whose gateways believe callers":                      {change: all(serves(redirecting(http("shop.example.com"))), believed), want: redirect},
-		"the same where plain HTTP is forbidden and nothing else demanded":        {policy: requires("", v1alpha1.PlainHTTPForbidden), change: all(serves(redirecting(http("shop.example.com"))), believed), want: redirect},
-		"the same with nothing routed there":                                      {policy: forbidden, change: all(serves(redirecting(http("shop.example.com"))), believed, func(w *World) { w.VirtualServices = nil })},
-		"httpsRedirect: false":                                                    {change: serves(with(http("shop.example.com"), "tls", m{"httpsRedirect": false})), want: found},
-		"with another host":                                                       {change: serves(http("other.example.com"))},
-		"TLS settings on an HTTP port are ignored by Istio":                       {change: serves(with(http("shop.example.com"), "tls", m{"mode": "MUTUAL"})), want: found},
-		"bytes beside requests":                                                   {change: serves(with(http("shop.example.com"), "port", m{"number": int64(80), "protocol": "TCP"}))},
-		"a Gateway of plain servers alone, where plain HTTP is allowed":           {change: joins(gatewayOf("shop", "plain", 20, http("plain.example.com")))},
-		"a Gateway of plain servers alone that redirects and that nothing routes": {change: all(joins(gatewayOf("shop", "plain", 20, redirecting(http("*")))), believed)},
+		"one with the host of a mutual one":                                {change: serves(http("shop.example.com")), want: found},
+		"one with a wildcard above it":                                     {change: serves(http("*")), want: found},
+		"so where optional is enough":                                      {policy: requires(v1alpha1.ModeOptional, ""), change: serves(http("shop.example.com")), want: found},
+		"plain HTTP is forbidden: Judge tells":                             {policy: forbidden, change: serves(http("shop.example.com"))},
+		"one that redirects":                                               {change: serves(redirecting(http("shop.example.com")))},
+		"one that redirects, whose gateways believe callers":               {change: all(serves(redirecting(http("shop.example.com"))), believed), want: redirect},
+		"the same where plain HTTP is forbidden and nothing else demanded": {policy: requires("", v1alpha1.PlainHTTPForbidden), change: all(serves(redirecting(http("shop.example.com"))), believed), want: redirect},
+		"the same with nothing routed there":                               {policy: forbidden, change: all(serves(redirecting(http("shop.example.com"))), believed, func(w *World) { w.VirtualServices = nil })},
+		"the same on a host of its own, where plain HTTP is forbidden": {
+			policy: forbidden, change: all(serves(redirecting(http("other.example.com"))), believed, routes(vs("shop", "other", l{"edge"}, l{"other.example.com"}, "other", 80))), want: redirect,
+		},
+		"where only a version is demanded":                                               {policy: func(s *v1alpha1.MutualTLSPolicySpec) { s.Require = v1alpha1.PolicyRequirements{MinTLS: v1alpha1.TLS13} }, change: serves(http("shop.example.com"))},
+		"one with the host of a server that asks for nothing, not opted in: Judge tells": {change: all(alters("mode", "SIMPLE"), serves(http("shop.example.com")), func(w *World) { w.Gateways[0].Annotations = nil })},
+		"httpsRedirect: false":                                                           {change: serves(with(http("shop.example.com"), "tls", m{"httpsRedirect": false})), want: found},
+		"with another host":                                                              {change: serves(http("other.example.com"))},
+		"TLS settings on an HTTP port are ignored by Istio":                              {change: serves(with(http("shop.example.com"), "tls", m{"mode": "MUTUAL"})), want: found},
+		"bytes beside requests":                                                          {change: serves(with(http("shop.example.com"), "port", m{"number": int64(80), "protocol": "TCP"}))},
+		"a Gateway of plain servers alone, where plain HTTP is allowed":                  {change: joins(gatewayOf("shop", "plain", 20, http("plain.example.com")))},
+		"a Gateway of plain servers alone that redirects and that nothing routes":        {change: all(joins(gatewayOf("shop", "plain", 20, redirecting(http("*")))), believed)},
 	})
 }
 
@@ -360,6 +374,8 @@ func TestVirtualServicesOfTwoGateways(t *testing.T) {
 		"the second has other hosts":                {change: second(https("SIMPLE", "pub", "pub.example.com"))},
 		"the second takes those of others":          {change: second(https("SIMPLE", "pub", "pub/*.example.com"))},
 		"the second takes those of shop":            {change: second(https("SIMPLE", "pub", "shop/*.example.com")), want: found},
+		"the second takes those of everybody":       {change: second(https("SIMPLE", "pub", "*/*.example.com")), want: found},
+		"the first is spelled with a dot":           {change: all(second(simple), func(w *World) { w.VirtualServices[0].Spec["gateways"] = l{"./edge", "mesh", "pub/edge"} }), want: found},
 		"the second is not there":                   {change: func(w *World) { w.VirtualServices[0].Spec["gateways"] = l{"edge", "pub/edge"} }},
 		"the mesh is no Gateway":                    {change: func(w *World) { w.VirtualServices[0].Spec["gateways"] = l{"mesh", "edge"} }},
 		"where optional is enough":                  {policy: requires(v1alpha1.ModeOptional, ""), change: second(simple)},
@@ -390,6 +406,15 @@ func TestVirtualServicesOfTwoGateways(t *testing.T) {
 					m{"match": l{m{"port": int64(80)}}, "redirect": m{"scheme": "https"}},
 				}
 			}),
+		},
+		"routes of two ports lead to the same": {
+			change: all(second(http("*")), func(w *World) {
+				w.VirtualServices[0].Spec["http"] = l{
+					m{"match": l{m{"port": int64(443)}}, "route": l{to("orders", 8080)}},
+					m{"match": l{m{"port": int64(80)}}, "route": l{to("orders", 8080)}},
+				}
+			}),
+			want: found,
 		},
 		"a redirect of everything comes first": {
 			change: all(second(simple), func(w *World) {
@@ -435,14 +460,18 @@ func TestServicesThatAreExposedTwice(t *testing.T) {
 		"by a short name in the Service's namespace": {
 			change: all(joins(publicly()), routes(vs("shop", "way", l{"pub/edge"}, l{"a.pub.example.com"}, "orders", 8080))), want: found,
 		},
-		"through a Gateway that demands certificates":     {change: all(second(nil), func(w *World) { object(object(servers(&w.Gateways[1])[0])["tls"])["mode"] = "MUTUAL" })},
-		"through a Gateway without TLS":                   {change: all(second(nil), func(w *World) { w.Gateways[1] = gatewayOf("pub", "edge", 20, http("*")) }), want: found},
-		"through one that only redirects":                 {change: all(second(nil), func(w *World) { w.Gateways[1] = gatewayOf("pub", "edge", 20, redirecting(http("*"))) })},
-		"through one that passes TLS on":                  {change: all(second(nil), func(w *World) { object(object(servers(&w.Gateways[1])[0])["tls"])["mode"] = "PASSTHROUGH" })},
-		"through the mesh only":                           {change: second(func(v *VirtualService) { v.Spec["gateways"] = l{"mesh"} })},
-		"through no Gateway at all":                       {change: second(func(v *VirtualService) { delete(v.Spec, "gateways") })},
-		"through a Gateway with other hosts":              {change: second(func(v *VirtualService) { v.Spec["hosts"] = l{"a.example.org"} })},
-		"by a VirtualService that nobody sees":            {change: second(func(v *VirtualService) { v.Spec["exportTo"] = l{"~"} })},
+		"through a Gateway that demands certificates":    {change: all(second(nil), func(w *World) { object(object(servers(&w.Gateways[1])[0])["tls"])["mode"] = "MUTUAL" })},
+		"through a Gateway without TLS":                  {change: all(second(nil), func(w *World) { w.Gateways[1] = gatewayOf("pub", "edge", 20, http("*")) }), want: found},
+		"through one that only redirects":                {change: all(second(nil), func(w *World) { w.Gateways[1] = gatewayOf("pub", "edge", 20, redirecting(http("*"))) })},
+		"through one that passes TLS on":                 {change: all(second(nil), func(w *World) { object(object(servers(&w.Gateways[1])[0])["tls"])["mode"] = "PASSTHROUGH" })},
+		"through the mesh only":                          {change: second(func(v *VirtualService) { v.Spec["gateways"] = l{"mesh"} })},
+		"through no Gateway at all":                      {change: second(func(v *VirtualService) { delete(v.Spec, "gateways") })},
+		"through a Gateway with other hosts":             {change: second(func(v *VirtualService) { v.Spec["hosts"] = l{"a.example.org"} })},
+		"by a VirtualService that nobody sees":           {change: second(func(v *VirtualService) { v.Spec["exportTo"] = l{"~"} })},
+		"by one that nobody sees, whatever else it says": {change: all(second(func(v *VirtualService) { v.Spec["exportTo"] = l{"~", "istio-system"} }))},
+		"by one of the namespace of the gateway's pods, and told there alone": {
+			change: all(joins(publicly()), routes(altered(vs("istio-system", "way", l{"pub/edge"}, l{"a.pub.example.com"}, "orders.shop.svc.cluster.local", 8080), "exportTo", l{"."}))), want: found,
+		},
 		"by one of which its own namespace alone is told": {change: second(func(v *VirtualService) { v.Spec["exportTo"] = l{"."} })},
 		"another Service of that name":                    {change: second(destination("orders", 8080))},
 		"another Service":                                 {change: second(destination("welcome.shop.svc.cluster.local", 8080))},
@@ -457,6 +486,7 @@ func TestServicesThatAreExposedTwice(t *testing.T) {
 		"another port of which the Service is known": {change: all(second(destination("orders.shop.svc.cluster.local", 9090)), service(ports))},
 		"another port that is the same at the pods":  {change: all(second(destination("orders.shop.svc.cluster.local", 80)), service(ports)), want: found},
 		"no port: every one":                         {change: second(destination("orders.shop.svc.cluster.local", 0)), want: found},
+		"no port behind mutual TLS: every one":       {change: all(second(nil), func(w *World) { destination("orders", 0)(&w.VirtualServices[0]) }), want: found},
 		"no port, and the Service has one":           {change: all(second(destination("orders.shop.svc.cluster.local", 0)), service(Service{Namespace: "shop", Name: "orders", Ports: []ServicePort{{9999, ""}}}))},
 		"by an ExternalName":                         {change: all(second(destination("alias", 8080)), service(Service{Namespace: "pub", Name: "alias", ExternalName: "orders.shop.svc.cluster.local"})), want: found},
 		"by an ExternalName of another":              {change: all(second(destination("alias", 8080)), service(Service{Namespace: "pub", Name: "alias", ExternalName: "example.org"}))},
@@ -602,12 +632,17 @@ func TestSecretsOfOtherGateways(t *testing.T) {
 		"a chosen name, managed on one ingress of two": {change: all(alters("credentialName", "chosen"), owned("chosen", "edge"), func(w *World) {
 			w.Gateways[0].Places[0] = append(w.Gateways[0].Places[0], Place{"partners", "istio-partners", "8443"})
 		}), want: found("UnmanagedTrust", "credentialName")},
-		"provided, with CAs of our own":       {change: all(alters("credentialName", "public-cert"), alters("caCertCredentialName", "shop.edge.mtls-cacert"))},
-		"CAs in a file":                       {change: all(alters("credentialName", nil), alters("caCertificates", "/etc/ca.pem")), want: found("UnmanagedTrust", "caCertificates")},
-		"CAs in a ConfigMap":                  {change: alters("caCertCredentialName", "configmap://pub/ca"), want: found("UnmanagedTrust", "caCertCredentialName")},
-		"no CAs at all: everybody is refused": {change: alters("credentialName", nil)},
-		"the mesh's CA":                       {change: all(alters("mode", "ISTIO_MUTUAL"), alters("credentialName", nil))},
-		"CAs that are not asked":              {change: all(alters("mode", "SIMPLE"), alters("credentialName", "chosen")), want: found("NotMutual", "mode")},
+		"provided, with CAs of our own":                 {change: all(alters("credentialName", "public-cert"), alters("caCertCredentialName", "shop.edge.mtls-cacert"))},
+		"CAs in a file":                                 {change: all(alters("credentialName", nil), alters("caCertificates", "/etc/ca.pem")), want: found("UnmanagedTrust", "caCertificates")},
+		"CAs in a ConfigMap":                            {change: alters("caCertCredentialName", "configmap://pub/ca"), want: found("UnmanagedTrust", "caCertCredentialName")},
+		"no CAs at all: everybody is refused":           {change: alters("credentialName", nil)},
+		"the mesh's CA":                                 {change: all(alters("mode", "ISTIO_MUTUAL"), alters("credentialName", nil))},
+		"the mesh's CA, beside a name that is not read": {change: all(alters("mode", "ISTIO_MUTUAL"), alters("credentialName", "chosen"))},
+		"its own name, before the Secrets are written":  {change: func(w *World) { w.Secrets = nil }},
+		"another's name, landing nowhere":               {change: all(alters("credentialName", "pub.edge.mtls"), func(w *World) { w.Gateways[0].Places = nil }), want: found("BorrowedCredential", "credentialName")},
+		"CAs in a ConfigMap, landing nowhere":           {change: all(alters("caCertCredentialName", "configmap://pub/ca"), func(w *World) { w.Gateways[0].Places = nil }), want: found("UnmanagedTrust", "caCertCredentialName")},
+		"a chosen name, landing nowhere":                {change: all(alters("credentialName", "chosen"), func(w *World) { w.Gateways[0].Places = nil })},
+		"CAs that are not asked":                        {change: all(alters("mode", "SIMPLE"), alters("credentialName", "chosen")), want: found("NotMutual", "mode")},
 		"a Gateway that is mutual by hand": {
 			change: all(alters("credentialName", "chosen"), func(w *World) { w.Gateways[0].Annotations = nil }), want: found("UnmanagedTrust", "credentialName"),
 		},

@@ -38,18 +38,15 @@ func credentials(tls map[string]any) []credential {
 // trust is the Secret with the CAs of a server's callers: its own, or what Istio makes of the name of the server's
 // certificate (istio/istio:pilot/pkg/security/model/authentication.go). Files and ConfigMaps have no name.
 func trust(tls map[string]any) (c credential, ok bool) {
-	for _, c := range credentials(tls) {
-		if c.field == "caCertCredentialName" {
-			return c, !strings.Contains(c.name, "://")
-		}
+	named := credentials(tls)
+	if len(named) == 0 {
+		return credential{field: "caCertificates", name: text(tls["caCertificates"])}, false
 	}
-	for _, c := range credentials(tls) {
-		if strings.Contains(c.name, "://") {
-			return c, false
-		}
-		return credential{c.field, intent.CASecretFor(c.name)}, true
+	c, last := named[0], named[len(named)-1]
+	if last.field == "caCertCredentialName" {
+		return last, !strings.Contains(last.name, "://")
 	}
-	return credential{field: "caCertificates", name: text(tls["caCertificates"])}, false
+	return credential{c.field, intent.CASecretFor(c.name)}, !strings.Contains(c.name, "://")
 }
 
 func (s *Snapshot) readSecrets(secrets []Secret) {

@@ -79,7 +79,7 @@ func (s *Snapshot) readGateways(w World) map[string]int {
 		}
 		byKey[read.key] = len(s.gateways)
 		var hosts []scopedHost
-		for i, raw := range g.Object.servers() {
+		for i, raw := range g.servers() {
 			one := readServer(raw, g.Namespace, i, w.ForwardedProto)
 			if i < len(g.Places) {
 				one.places = g.Places[i]
