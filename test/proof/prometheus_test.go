@@ -245,7 +245,7 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 	healthy()
 	t.Run("SallyportAgentAbsent, SallyportCertificateRenewalLate, SallyportCertificateEnded, SallyportCRLEndsSoon, SallyportCRLEnded, SallyportPolicyException*: nobody renews, and nobody ends", func(t *testing.T) {
 		p.drill(t, "drill")
-		excepted := p.except(t, "excepted", 80*time.Second)
+		excepted := p.except(t, "excepted", time.Minute)
 		agent := installed.Agents[0].Process
 		if err := agent.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
