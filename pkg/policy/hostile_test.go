@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -182,30 +181,6 @@ func shuffled(t *rapid.T, w World) World {
 }
 
 // A Gateway with many hosts finds by an index what one with few finds by comparing each.
-func TestAnIndexOfManyHostsFindsWhatComparingFinds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		name := rapid.StringMatching(`(\*|\*\.|)[ab]{0,2}(\.[ab]{1,2}){0,2}`)
-		var hosts []scopedHost
-		for i, n := range rapid.SliceOfN(name, fewHosts+1, 3*fewHosts).Draw(t, "hosts") {
-			if n != "" {
-				hosts = append(hosts, scopedHost{name: n, server: i})
-			}
-		}
-		asked := name.Filter(func(s string) bool { return s != "" }).Draw(t, "asked")
-		x := newHostIndex(hosts)
-		got, want := map[int]bool{}, map[int]bool{}
-		x.overlapping(asked, func(h scopedHost) bool { got[h.server] = true; return true })
-		for _, h := range hosts {
-			if overlap(h.name, asked) {
-				want[h.server] = true
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q in %v (-want +got):\n%s", asked, hosts, diff)
-		}
-	})
-}
-
 func TestAMessageRepeatsNothingThatCouldHarmATerminalOrALog(t *testing.T) {
 	for _, bad := range []string{"a\x00b", "a\nb", "\x1b[2J", "a\u202eb", "\xff\xfe", strings.Repeat("x", 100<<10), strings.Repeat("\x01", 5000), strings.Repeat("ш", 3000)} {
 		w := guarded()
@@ -231,96 +206,6 @@ func TestAMessageRepeatsNothingThatCouldHarmATerminalOrALog(t *testing.T) {
 	}
 }
 
-func TestHostsOverlapAsIstioReadsThem(t *testing.T) {
-	// istio/istio:pkg/config/host/name.go, the examples of Matches.
-	for _, row := range []struct {
-		a, b string
-		want bool
-	}{
-		{"foo.com", "foo.com", true}, {"foo.com", "bar.com", false}, {"*.com", "foo.com", true}, {"bar.com", "*.com", true}, {"*.foo.com", "foo.com", false},
-		{"*", "foo.com", true}, {"*", "*.com", true}, {"*.a.com", "*.b.com", false}, {"*.com", "*.a.com", true},
-	} {
-		if got := overlap(row.a, row.b); got != row.want {
-			t.Errorf("%s and %s: %t", row.a, row.b, got)
-		}
-		if got := overlap(row.b, row.a); got != row.want {
-			t.Errorf("%s and %s: %t", row.b, row.a, got)
-		}
-	}
-}
-
 // crowd is 10,000 Gateways of which every second demands certificates, and as many VirtualServices: some of them
 // share a host, some a Service, and some a Gateway.
-func crowd(n int) World {
-	w := World{}
-	for i := range n {
-		mode, credential := "MUTUAL", fmt.Sprintf("ns%d.edge%d.mtls", i%100, i)
-		if i%2 == 1 {
-			mode = "SIMPLE"
-		}
-		g := optedIn(gatewayOf(fmt.Sprintf("ns%d", i%100), fmt.Sprintf("edge%d", i), i, https(mode, credential, fmt.Sprintf("h%d.example.com", i/3)), redirecting(http("*"))), intent.ModeMutual)
-		w.Gateways = append(w.Gateways, g)
-		gateways := l{fmt.Sprintf("edge%d", i)}
-		if i%5 == 0 {
-			gateways = append(gateways, "ns1/edge1")
-		}
-		w.VirtualServices = append(w.VirtualServices, vs(fmt.Sprintf("ns%d", i%100), fmt.Sprintf("v%d", i), gateways, l{fmt.Sprintf("h%d.example.com", i/3)}, fmt.Sprintf("svc%d.shop.svc.cluster.local", i/4), 8080))
-	}
-	return w
-}
-
-func BenchmarkFindings(b *testing.B) {
-	for _, n := range []int{1000, 10000} {
-		w := crowd(n)
-		b.Run(fmt.Sprintf("snapshot/%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			for range b.N {
-				NewSnapshot(w)
-			}
-		})
-		s := NewSnapshot(w)
-		p := demands(func(spec *v1alpha1.MutualTLSPolicySpec) { spec.Match = v1alpha1.PolicyMatch{} })
-		b.Run(fmt.Sprintf("policy/%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			found := 0
-			for range b.N {
-				found = len(p.Findings(s))
-			}
-			b.ReportMetric(float64(found), "findings")
-		})
-	}
-}
-
 // worst are worlds in which comparing everything with everything would show.
-func worst(n int) map[string]World {
-	one := World{}
-	hosts := l{}
-	for i := range n {
-		hosts = append(hosts, fmt.Sprintf("h%d.example.com", i))
-		one.VirtualServices = append(one.VirtualServices, vs("shop", fmt.Sprintf("v%d", i), l{"edge"}, l{fmt.Sprintf("h%d.example.com", i)}, "orders", 8080))
-	}
-	one.Gateways = []Gateway{optedIn(gatewayOf("shop", "edge", 1, https("MUTUAL", "shop.edge.mtls", hosts...), https("SIMPLE", "shop.edge.mtls", hosts...)), intent.ModeMutual)}
-	same := World{}
-	for i := range n {
-		mode := "MUTUAL"
-		if i%2 == 1 {
-			mode = "SIMPLE"
-		}
-		same.Gateways = append(same.Gateways, optedIn(gatewayOf("shop", fmt.Sprintf("edge%d", i), i, https(mode, "x", "shop.example.com")), intent.ModeMutual))
-		same.VirtualServices = append(same.VirtualServices, vs("shop", fmt.Sprintf("v%d", i), l{fmt.Sprintf("edge%d", i)}, l{"shop.example.com"}, "orders", 8080))
-	}
-	return map[string]World{"one Gateway of many hosts": one, "one host of many Gateways, one Service": same}
-}
-
-func BenchmarkWorst(b *testing.B) {
-	for _, n := range []int{1000, 10000} {
-		for sentence, w := range worst(n) {
-			b.Run(fmt.Sprintf("%s/%d", sentence, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for range b.N {
-					demands(nil).Findings(NewSnapshot(w))
-				}
-			})
-		}
-	}
-}

@@ -33,7 +33,7 @@ const (
 	complete = "tls: {mode: MUTUAL, credentialName: NS.NAME.mtls, caCertCredentialName: NS.NAME.mtls-cacert, minProtocolVersion: TLSV1_2}"
 	eased    = "tls: {mode: OPTIONAL_MUTUAL, credentialName: NS.NAME.mtls, caCertCredentialName: NS.NAME.mtls-cacert, minProtocolVersion: TLSV1_2}"
 	strict   = "tls: {mode: MUTUAL, credentialName: NS.NAME.mtls, caCertCredentialName: NS.NAME.mtls-cacert, minProtocolVersion: TLSV1_3}"
-	simple   = "tls: {mode: SIMPLE, credentialName: own}"
+	simple   = "tls: {mode: SIMPLE, credentialName: own-NAME-NS}"
 	host     = "NAME.NS.example.com"
 )
 
@@ -126,7 +126,7 @@ func gateways() []entry {
 		{name: "not-opted-in", in: "guarded", object: gateway("", https(host, simple)), violates: "edge", field: mode},
 		{name: "not-opted-in-v1beta1", in: "guarded", object: gatewayOf("v1beta1", "{istio: ingressgateway}", "", https(host, simple)), violates: "edge", field: mode},
 		{name: "not-opted-in-v1alpha3", in: "guarded", object: gatewayOf("v1alpha3", "{istio: ingressgateway}", "", https(host, simple)), violates: "edge", field: mode},
-		{name: "mutual-by-hand", in: "guarded", object: gateway("", https(host, "tls: {mode: MUTUAL, credentialName: own}")), violates: "edge", field: mode},
+		{name: "mutual-by-hand", in: "guarded", object: gateway("", https(host, "tls: {mode: MUTUAL, credentialName: own-NAME-NS}")), violates: "edge", field: mode},
 		{name: "opted-out", in: "guarded", object: gateway(disabled, https(host, simple)), violates: "edge", field: mode},
 		{name: "optional", in: "guarded", object: gateway(optional, https(host, eased)), violates: "edge", field: mode},
 		{name: "passthrough", in: "guarded", object: gateway("", https(host, "tls: {mode: PASSTHROUGH}")), violates: "edge", field: mode},
@@ -134,7 +134,7 @@ func gateways() []entry {
 		{name: "lower-case", in: "guarded", object: gateway("", "{port: {number: 443, name: a, protocol: https}, hosts: ["+host+"], "+simple+"}"), violates: "edge", field: mode},
 		{name: "tls-protocol", in: "guarded", object: gateway("", "{port: {number: 443, name: a, protocol: TLS}, hosts: ["+host+"], "+simple+"}"), violates: "edge", field: mode},
 		{name: "tls-on-tcp", in: "guarded", object: gateway("", "{port: {number: 443, name: a, protocol: TCP}, hosts: ["+host+"], "+simple+"}"), violates: "edge", field: mode},
-		{name: "old-tls", in: "guarded", object: gateway("", https(host, "tls: {mode: SIMPLE, credentialName: own, minProtocolVersion: TLSV1_0}")), violates: "edge", field: mode},
+		{name: "old-tls", in: "guarded", object: gateway("", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_0}")), violates: "edge", field: mode},
 		{name: "plain", in: "guarded", object: gateway("", http("HTTP", "")), violates: "edge", field: first + ".port.protocol"},
 		{name: "plain-tcp", in: "guarded", object: gateway("", http("TCP", "")), violates: "edge", field: first + ".port.protocol"},
 		{name: "plain-grpc", in: "guarded", object: gateway("", http("GRPC", "")), violates: "edge", field: first + ".port.protocol"},
@@ -150,12 +150,12 @@ func gateways() []entry {
 		{name: "other-namespace", in: "guarded", object: gateway("", https(host, simple)), violates: "edge", field: mode},
 		{name: "twice", in: "guarded", object: gateway("", https("twice.bank.example.com", simple)), violates: "hosts", field: mode},
 		{name: "unguarded", in: "open", object: gateway("", https(host, simple), http("HTTP", ""))},
-		{name: "dmz-1-2", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own, minProtocolVersion: TLSV1_2}")), violates: "dmz", field: first + ".tls"},
+		{name: "dmz-1-2", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_2}")), violates: "dmz", field: first + ".tls"},
 		{name: "dmz-nothing", in: "open", object: gatewayOf("v1", dmz, "", https(host, simple)), violates: "dmz", field: first + ".tls"},
-		{name: "dmz-auto", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own, minProtocolVersion: TLS_AUTO}")), violates: "dmz", field: first + ".tls"},
+		{name: "dmz-auto", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLS_AUTO}")), violates: "dmz", field: first + ".tls"},
 		{name: "dmz-passthrough", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: PASSTHROUGH}")), violates: "dmz", field: first + ".tls"},
-		{name: "dmz-1-3", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own, minProtocolVersion: TLSV1_3}"))},
-		{name: "dmz-second", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own, minProtocolVersion: TLSV1_3}"), https("b."+host, simple)), violates: "dmz", field: second + ".tls"},
+		{name: "dmz-1-3", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_3}"))},
+		{name: "dmz-second", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_3}"), https("b."+host, simple)), violates: "dmz", field: second + ".tls"},
 		{name: "dmz-mutual", in: "open", object: gatewayOf("v1", dmz, mutual+", mtls.sallyport.dev/min-tls: TLSv1.3", https(host, strict))},
 		{name: "dmz-mutual-low", in: "open", object: gatewayOf("v1", dmz, mutual, https(host, complete)), violates: "dmz", field: first + ".tls"},
 		{name: "other-selector", in: "open", object: gatewayOf("v1", "{edge: inner}", "", https(host, simple), http("HTTP", ""))},

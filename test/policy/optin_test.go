@@ -43,7 +43,7 @@ func TestWhatIsCreatedIsOptedIn(t *testing.T) {
 		if err := wantMode(o, "mutual"); err != nil {
 			t.Error(err)
 		}
-		if tls := fmt.Sprint(o.Object["spec"]); !strings.Contains(tls, "mode:MUTUAL") || !strings.Contains(tls, "caCertCredentialName:own-cacert") {
+		if tls := fmt.Sprint(o.Object["spec"]); !strings.Contains(tls, "mode:MUTUAL") || !strings.Contains(tls, "caCertCredentialName:own-new-joining-cacert") {
 			t.Errorf("it is stored as %s", tls)
 		}
 		said.take()

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func told(t *testing.T, name string, words ...string) {
 		}
 		for _, word := range words {
 			if !strings.Contains(fmt.Sprint(status), word) {
-				return fmt.Errorf("%q is not in %v", word, status)
+				return fmt.Errorf("%q is not in %v %v", word, status["violations"], status["reasons"])
 			}
 		}
 		return nil
@@ -41,6 +42,17 @@ func TestTheStatusTellsWhatIsStored(t *testing.T) {
 	removed(t, edge)
 	demand(t, "standing", `{action: Audit, match: {namespaceLabels: {zone: inner}}, require: {mode: Mutual, minTLS: TLSv1.3, plainHTTP: Forbidden}}`)
 	told(t, "standing", "matched:1", "violating:1", "reason:Mode", "reason:MinTLS", "field:spec.servers[0].tls.minProtocolVersion", "type:Compliant", "reason:Violated", "reason:Judged")
+
+	edge.SetLabels(map[string]string{"team": "a"})
+	if err := person.Update(t.Context(), edge); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, patience, "a note of what was found in the audit log", func(context.Context) error {
+		if log, err := os.ReadFile(stack.AuditLog()); err != nil || !strings.Contains(string(log), `"sallyport-policy-audit-gateway/findings":"standing: Mode at metadata.annotations[mtls.sallyport.dev/mode], MinTLS at`) {
+			return fmt.Errorf("there is none: %w", err)
+		}
+		return nil
+	})
 
 	edge.SetAnnotations(map[string]string{"mtls.sallyport.dev/mode": "mutual", "mtls.sallyport.dev/min-tls": "TLSv1.3"})
 	if err := person.Update(t.Context(), edge); err != nil {
