@@ -134,6 +134,7 @@ func cacheOptions(config Config) cache.Options {
 	objects[&admissionregistrationv1.MutatingWebhookConfiguration{}] = cache.ByObject{
 		Field: fields.OneTermEqualSelector("metadata.name", servingcertificate.ConfigurationName),
 	}
+	admissionCache(config.options, objects)
 	objects[&corev1.Secret{}] = cache.ByObject{Namespaces: secretNamespaces(config), Label: managed()}
 	return cache.Options{ByObject: objects, DefaultTransform: lean.Object}
 }

@@ -19,6 +19,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/guard"
+	"sallyport.dev/sallyport/internal/intact"
 	"sallyport.dev/sallyport/internal/listener"
 	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/internal/proving"
@@ -45,6 +46,20 @@ func addMetrics(ctx context.Context, mgr manager.Manager, config Config, counter
 	}
 	if prover != nil {
 		sources.Proofs = prover.Snapshot
+	}
+	objects, err := admission(ctx, mgr.GetCache(), config.options)
+	if err != nil {
+		return err
+	}
+	if objects != nil {
+		log := mgr.GetLogger()
+		sources.Admission = func() []intact.Problem {
+			problems, err := objects.Problems()
+			if err != nil {
+				log.Error(err, "comparing admission objects with what was installed")
+			}
+			return problems
+		}
 	}
 	told, err := metrics.New(metrics.Config{
 		Build: startup.ReadBuild(), Leads: func() bool { return leads(mgr) }, Counters: counters, Sources: sources,

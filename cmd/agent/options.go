@@ -49,6 +49,8 @@ type Options struct {
 	CADirectories map[string]string
 	// PolicyOptIn says that the install opts objects in for MutualTLSPolicies.
 	PolicyOptIn bool
+	// AdmissionDigests is the file with what was installed of admission objects; empty to compare none.
+	AdmissionDigests string
 	// Webhook is how long the webhook's CA and certificate live.
 	Webhook servingcertificate.Lifetimes
 }
@@ -68,6 +70,7 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.ProbePeriod, "probe-period", 15*time.Second, "`time` between two rounds of handshakes with each host of each gateway replica, one second at least; 0 tries none, and nothing is proven")
 	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with loopback and link-local addresses and the API server's as well; for stacks on one machine")
 	flags.IntVar(&o.IssuedPerMinute, "replacements-per-minute", 600, "`certificates` that are issued in a minute at most where the ones before are good still; 0 for no limit")
+	flags.StringVar(&o.AdmissionDigests, "admission-digests", "", "`file` with digests of the admission objects as they were installed (admission.yaml of ConfigMap sallyport); empty to compare none")
 	flags.BoolVar(&o.PolicyOptIn, "policy-opt-in", false, "the API server opts objects in for MutualTLSPolicies with optIn (the chart's policies.optIn); without, their status says that nobody does")
 	flags.Func("ca-directory", "`name=directory` with tls.crt and tls.key of a CA, for authorities with source.type Directory; once for each", o.addCADirectory)
 	o.Webhook = servingcertificate.DefaultLifetimes()

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/intact"
 	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/internal/startup"
@@ -44,6 +45,7 @@ func (l ledgers) CachedLedger(_ context.Context, a *v1alpha1.CertificateAuthorit
 type world struct {
 	endpoints, clients, authorities store
 	policies                        store
+	admission                       []intact.Problem
 	ledgers                         ledgers
 	proofs                          []proving.Result
 	limit                           int
@@ -60,7 +62,7 @@ func (w *world) metrics(tb testing.TB, counters *Counters) *Metrics {
 		Build:     startup.Build{Version: "v1", Revision: "abc", GoVersion: "go1"},
 		Leads:     func() bool { return !w.follower },
 		Counters:  counters,
-		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Policies: w.policies, Ledgers: w.ledgers, Proofs: func() []proving.Result { return w.proofs }},
+		Sources:   Sources{Endpoints: w.endpoints, Clients: w.clients, Authorities: w.authorities, Policies: w.policies, Ledgers: w.ledgers, Admission: func() []intact.Problem { return w.admission }, Proofs: func() []proving.Result { return w.proofs }},
 		Libraries: w.libraries, Clock: testclock.NewFakePassiveClock(noon), Limit: w.limit,
 	})
 	if err != nil {
@@ -190,7 +192,7 @@ func everything(tb testing.TB) *world {
 		clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
 			c.Status.Conditions[0].Status, c.Status.PreviousNotAfter = metav1.ConditionFalse, at(time.Hour)
 		})},
-		policies: store{demand("everywhere")},
+		policies: store{demand("everywhere")}, admission: []intact.Problem{{Kind: "ValidatingAdmissionPolicy", Name: "sallyport-gateway", Reason: intact.Changed}},
 		proofs: []proving.Result{proof("shop", "gateway-edge", "istio-system/a", func(p *proving.Result) {
 			p.Findings[probe.AnonymousRefused] = probe.Finding{Verdict: probe.Failed, Reason: probe.Accepted}
 		})},

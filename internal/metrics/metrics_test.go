@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/intact"
 	"sallyport.dev/sallyport/internal/probe"
 	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/rotate"
@@ -170,6 +171,12 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`policy_findings{policy="everywhere",reason="Mode"} 1`,
 			`policy_matched_objects{policy="everywhere",action="Warn"} 7`,
 			`policy_violations{policy="everywhere",action="Warn"} 2`,
+		}},
+		"admission objects that are not as they were": {world{admission: []intact.Problem{
+			{Kind: "ValidatingAdmissionPolicy", Name: "sallyport-gateway", Reason: intact.Changed}, {Kind: "ValidatingAdmissionPolicyBinding", Name: "sallyport-gateway", Reason: intact.Missing},
+		}}, []string{
+			`admission_object_problem{kind="ValidatingAdmissionPolicy",name="sallyport-gateway",reason="Changed"} 1`,
+			`admission_object_problem{kind="ValidatingAdmissionPolicyBinding",name="sallyport-gateway",reason="Missing"} 1`,
 		}},
 		"a policy that nobody looked at": {world{policies: store{&v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: "new"}}}}, nil},
 		"a policy that cannot opt in": {world{policies: store{&v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Status: v1alpha1.MutualTLSPolicyStatus{

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/intact"
 	"sallyport.dev/sallyport/internal/proving"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
@@ -34,6 +35,8 @@ type Sources struct {
 	Endpoints, Clients, Authorities, Policies Store
 	// Ledgers of the authorities.
 	Ledgers Ledgers
+	// Admission are the admission objects that are not as they were installed; nil if nobody says what was.
+	Admission func() []intact.Problem
 	// Proofs are what is known of all replicas; nil if nothing is tried.
 	Proofs func() []proving.Result
 }
@@ -43,6 +46,7 @@ type snapshot struct {
 	now                             time.Time
 	endpoints, clients, authorities []any
 	policies                        []any
+	admission                       []intact.Problem
 	ledgers                         []record
 	proofs                          []proving.Result
 	names                           map[types.NamespacedName]string
@@ -69,6 +73,9 @@ func (s Sources) take(ctx context.Context, now time.Time) *snapshot {
 	}
 	for e := range live[*v1alpha1.MutualTLSEndpoint](taken.endpoints) {
 		taken.present[types.NamespacedName{Namespace: e.Namespace, Name: e.Name}] = struct{}{}
+	}
+	if s.Admission != nil {
+		taken.admission = s.Admission()
 	}
 	if s.Proofs != nil {
 		taken.proofs = s.Proofs()

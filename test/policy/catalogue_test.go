@@ -47,12 +47,12 @@ func gatewayOf(version, selector, annotations string, servers ...string) string 
 		version, annotations, selector, strings.Join(servers, ", "))
 }
 
-// https is a server with TLS, http one without; each server has a port of its own name.
+// https is a server with TLS, unencrypted one without; each server has a port of its own name.
 func https(host, tls string) string {
 	return fmt.Sprintf("{port: {number: 443, name: https, protocol: HTTPS}, hosts: [%q], %s}", host, tls)
 }
 
-func http(protocol, more string) string {
+func unencrypted(protocol, more string) string {
 	return fmt.Sprintf("{port: {number: 80, name: http, protocol: %s}, hosts: [%s]%s}", protocol, host, more)
 }
 
@@ -135,21 +135,21 @@ func gateways() []entry {
 		{name: "tls-protocol", in: "guarded", object: gateway("", "{port: {number: 443, name: a, protocol: TLS}, hosts: ["+host+"], "+simple+"}"), violates: "edge", field: mode},
 		{name: "tls-on-tcp", in: "guarded", object: gateway("", "{port: {number: 443, name: a, protocol: TCP}, hosts: ["+host+"], "+simple+"}"), violates: "edge", field: mode},
 		{name: "old-tls", in: "guarded", object: gateway("", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_0}")), violates: "edge", field: mode},
-		{name: "plain", in: "guarded", object: gateway("", http("HTTP", "")), violates: "edge", field: first + ".port.protocol"},
-		{name: "plain-tcp", in: "guarded", object: gateway("", http("TCP", "")), violates: "edge", field: first + ".port.protocol"},
-		{name: "plain-grpc", in: "guarded", object: gateway("", http("GRPC", "")), violates: "edge", field: first + ".port.protocol"},
-		{name: "redirect", in: "guarded", object: gateway("", http("HTTP", redirect))},
-		{name: "redirect-http2", in: "guarded", object: gateway("", http("HTTP2", redirect))},
-		{name: "redirect-off", in: "guarded", object: gateway("", http("HTTP", ", tls: {httpsRedirect: false}")), violates: "edge", field: first + ".port.protocol"},
-		{name: "redirect-tcp", in: "guarded", object: gateway("", http("TCP", redirect)), violates: "edge", field: first + ".port.protocol"},
-		{name: "second-is-plain", in: "guarded", object: gateway("", http("HTTP", redirect), http("HTTP", "")), violates: "edge", field: second + ".port.protocol"},
+		{name: "plain", in: "guarded", object: gateway("", unencrypted("HTTP", "")), violates: "edge", field: first + ".port.protocol"},
+		{name: "plain-tcp", in: "guarded", object: gateway("", unencrypted("TCP", "")), violates: "edge", field: first + ".port.protocol"},
+		{name: "plain-grpc", in: "guarded", object: gateway("", unencrypted("GRPC", "")), violates: "edge", field: first + ".port.protocol"},
+		{name: "redirect", in: "guarded", object: gateway("", unencrypted("HTTP", redirect))},
+		{name: "redirect-http2", in: "guarded", object: gateway("", unencrypted("HTTP2", redirect))},
+		{name: "redirect-off", in: "guarded", object: gateway("", unencrypted("HTTP", ", tls: {httpsRedirect: false}")), violates: "edge", field: first + ".port.protocol"},
+		{name: "redirect-tcp", in: "guarded", object: gateway("", unencrypted("TCP", redirect)), violates: "edge", field: first + ".port.protocol"},
+		{name: "second-is-plain", in: "guarded", object: gateway("", unencrypted("HTTP", redirect), unencrypted("HTTP", "")), violates: "edge", field: second + ".port.protocol"},
 		{name: "no-server", in: "guarded", object: gateway("")},
-		{name: "excepted", in: "guarded", object: gateway("", https(host, simple), http("HTTP", ""))},
+		{name: "excepted", in: "guarded", object: gateway("", https(host, simple), unencrypted("HTTP", ""))},
 		{name: "ended", in: "guarded", object: gateway("", https(host, simple)), violates: "edge", field: mode},
 		{name: "other-kind", in: "guarded", object: gateway("", https(host, simple)), violates: "edge", field: mode},
 		{name: "other-namespace", in: "guarded", object: gateway("", https(host, simple)), violates: "edge", field: mode},
 		{name: "twice", in: "guarded", object: gateway("", https("twice.bank.example.com", simple)), violates: "hosts", field: mode},
-		{name: "unguarded", in: "open", object: gateway("", https(host, simple), http("HTTP", ""))},
+		{name: "unguarded", in: "open", object: gateway("", https(host, simple), unencrypted("HTTP", ""))},
 		{name: "dmz-1-2", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_2}")), violates: "dmz", field: first + ".tls"},
 		{name: "dmz-nothing", in: "open", object: gatewayOf("v1", dmz, "", https(host, simple)), violates: "dmz", field: first + ".tls"},
 		{name: "dmz-auto", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLS_AUTO}")), violates: "dmz", field: first + ".tls"},
@@ -158,7 +158,7 @@ func gateways() []entry {
 		{name: "dmz-second", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_3}"), https("b."+host, simple)), violates: "dmz", field: second + ".tls"},
 		{name: "dmz-mutual", in: "open", object: gatewayOf("v1", dmz, mutual+", mtls.sallyport.dev/min-tls: TLSv1.3", https(host, strict))},
 		{name: "dmz-mutual-low", in: "open", object: gatewayOf("v1", dmz, mutual, https(host, complete)), violates: "dmz", field: first + ".tls"},
-		{name: "other-selector", in: "open", object: gatewayOf("v1", "{edge: inner}", "", https(host, simple), http("HTTP", ""))},
+		{name: "other-selector", in: "open", object: gatewayOf("v1", "{edge: inner}", "", https(host, simple), unencrypted("HTTP", ""))},
 		{name: "implied-authority", in: "listed", object: gateway(mutual, https(host, complete)), violates: "listed", field: listed},
 		{name: "listed-authority", in: "listed", object: gateway(mutual+", "+listing+"platform/corp", https(host, complete))},
 		{name: "listed-here", in: "listed", object: gateway(optional+", "+listing+`"partner, platform/corp"`, https(host, eased))},
@@ -198,7 +198,7 @@ func changes() []entry {
 		{name: "annotation-dropped", in: "guarded", before: good, object: gateway("", https(host, complete)), violates: "edge", field: mode},
 		{name: "eased", in: "guarded", before: good, object: gateway(optional, https(host, eased)), violates: "edge", field: mode},
 		{name: "switched-off", in: "guarded", before: good, object: gateway(disabled, https(host, complete)), violates: "edge", field: mode},
-		{name: "plain-added", in: "guarded", before: gateway("", http("HTTP", redirect)), object: gateway("", http("HTTP", redirect), http("HTTP", "")), violates: "edge", field: second + ".port.protocol"},
+		{name: "plain-added", in: "guarded", before: gateway("", unencrypted("HTTP", redirect)), object: gateway("", unencrypted("HTTP", redirect), unencrypted("HTTP", "")), violates: "edge", field: second + ".port.protocol"},
 		{name: "dropped-by-merge", in: "guarded", before: good, object: gateway("", https(host, complete)), by: "merge patch", violates: "edge", field: mode},
 		{name: "dropped-by-json", in: "guarded", before: good, object: gateway("", https(host, complete)), by: "JSON patch", violates: "edge", field: mode},
 		{name: "taken-by-apply", in: "guarded", before: good, object: gateway(disabled, https(host, complete)), by: "apply", violates: "edge", field: mode},

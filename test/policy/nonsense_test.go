@@ -99,7 +99,7 @@ func TestWhatIsOfNoUseStopsNobodyElse(t *testing.T) {
 		}
 		return strings.Replace(https(host, simple), `"`+host+`"`, strings.Join(many, ", "), 1)
 	}
-	for name, servers := range map[string]string{"plain": http("HTTP", ""), "large": long(1000)} {
+	for name, servers := range map[string]string{"plain": unencrypted("HTTP", ""), "large": long(1000)} {
 		o := parse(t, strings.NewReplacer("NAME", name, "NS", "bystander").Replace(gateway("", servers)))
 		if err := person.Create(t.Context(), o, client.DryRunAll); err != nil {
 			t.Errorf("refused Gateway %s, which no policy is about: %.900v", name, err)

@@ -63,7 +63,7 @@ func TestWhatIsCreatedIsOptedIn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for name, manifest := range map[string]string{"excepted": weak, "opted-out": gateway(disabled, https(host, simple)), "plain": gateway("", http("HTTP", ""))} {
+	for name, manifest := range map[string]string{"excepted": weak, "opted-out": gateway(disabled, https(host, simple)), "plain": gateway("", unencrypted("HTTP", ""))} {
 		t.Run("left alone: "+name, func(t *testing.T) {
 			want := ""
 			if name == "opted-out" {
