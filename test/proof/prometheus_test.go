@@ -28,6 +28,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/internal/localstack"
@@ -46,7 +47,7 @@ type prometheus struct{ url string }
 
 // impatient are the alerts whose time to hold is taken out of the rules: that time is
 // what promtool tests.
-var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCRLTooLarge|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+|SallyportPolicy\w+)\n.*?\n +for: )\w+`)
+var impatient = regexp.MustCompile(`(?s)(- alert: (?:SallyportAgentAbsent|SallyportCertificateRenewalLate|SallyportCRLEndsSoon|SallyportCRLTooLarge|SallyportCAEndsSoon|SallyportRotationBlocked|SallyportBroughtCAUnfit|SallyportTrustedCertificate\w+|SallyportPolicy\w+|SallyportAdmissionObjectChanged)\n.*?\n +for: )\w+`)
 
 // limits are those of rules that would take too much or too long to reach, with what is in their place.
 func limits() map[string]string {
@@ -279,7 +280,24 @@ func TestAlertsFireInPrometheus(t *testing.T) {
 		p.except(t, "demanding", 30*24*time.Hour)
 		p.eventually(t, "SallyportPolicyViolated", map[string]string{"policy": "demanding"}, true)
 	})
+	t.Run("SallyportAdmissionObjectChanged: somebody lets mistakes through", func(t *testing.T) {
+		p.weaken(t, "sallyport-gateway", "Ignore")
+		p.eventually(t, "SallyportAdmissionObjectChanged", map[string]string{"kind": "ValidatingAdmissionPolicy", "name": "sallyport-gateway", "reason": "Changed"}, true)
+		p.weaken(t, "sallyport-gateway", "Fail")
+	})
 	p.draw(t)
+}
+
+// weaken changes what an admission policy does when it cannot judge.
+func (p prometheus) weaken(t *testing.T, policy, failure string) {
+	t.Helper()
+	o, err := stored(t.Context(), "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "", policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stack.Client().Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"spec": {"failurePolicy": "`+failure+`"}}`))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const policyYAML = `
