@@ -1,8 +1,8 @@
 // Package backstop specifies what the API server itself refuses once the chart is
 // installed, with neither webhook nor agent running: every case is one write by a
-// named identity and the answer to it; and 500 generated sequences of writes against a
-// reference in Go, and as many where MutualTLSPolicies apply (SALLYPORT_SEQUENCES=100000 plays
-// as many).
+// named identity and the answer to it; and generated sequences of writes against a reference in
+// Go, with and without MutualTLSPolicies about them: some hundreds, or as many as
+// SALLYPORT_SEQUENCES says.
 package backstop
 
 import (

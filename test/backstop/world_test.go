@@ -51,14 +51,14 @@ func (w *world) listen() {
 }
 
 // sequencesIn is how many sequences are played in one world.
-const sequencesIn = 100
+const sequencesIn = 40
 
 // TestNoSequenceGetsPastAMutualTLSPolicy plays the sequences where MutualTLSPolicies apply that
 // nobody thought of: what one of them denies is never stored, nothing else is refused, and of what
 // they warn of each is told once. What they say is pkg/policy's word.
 func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
 	const workers = 8
-	total := sequences(t)
+	total := sequences(t, 160)
 	var next, worlds, accepted, refused atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
