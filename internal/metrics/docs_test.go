@@ -17,6 +17,7 @@ import (
 
 	"sallyport.dev/sallyport/internal/admission"
 	"sallyport.dev/sallyport/internal/probe"
+	"sallyport.dev/sallyport/pkg/policy"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/metrics.md")
@@ -62,6 +63,9 @@ func TestDocsListTheValuesOfLabels(t *testing.T) {
 		for _, reason := range reasons {
 			values = append(values, string(reason))
 		}
+	}
+	for _, reason := range policy.AllReasons() {
+		values = append(values, string(reason))
 	}
 	for _, value := range values {
 		if !strings.Contains(string(page), "`"+value+"`") {
