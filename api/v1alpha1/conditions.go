@@ -60,6 +60,8 @@ const (
 	ReasonReady = "Ready"
 	// ReasonPending says that work is under way and nothing is wrong.
 	ReasonPending = "Pending"
+	// ReasonGatewayRefused says that an admission policy refuses the Gateway of an APIRule.
+	ReasonGatewayRefused = "GatewayRefused"
 	// ReasonJudged says that the API server judges every write of what a policy matches.
 	ReasonJudged = "Judged"
 	// ReasonOptInNotServed says that nothing opts objects in for a policy that asks for it.

@@ -101,7 +101,8 @@ type PolicyMatch struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key that no label can have: the policy would match nothing"
 	NamespaceLabels map[string]LabelValue `json:"namespaceLabels,omitempty"`
 
-	// gatewaySelector is what the Gateway's own selector must contain.
+	// gatewaySelector is labels of pods that the Gateway may reach: its own selector states no other value for one of them.
+	// APIRules match no policy with it.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key that no label can have: the policy would match nothing"

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,6 +58,11 @@ func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner
 		return "", nil, fmt.Errorf("updating Gateway %s: %w", key, err)
 	}
 	return Updated, updated, nil
+}
+
+// RefusedByPolicy reports whether the API server refused a write because an admission policy forbids it.
+func RefusedByPolicy(err error) bool {
+	return (apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
 }
 
 // DeleteGateway deletes a managed Gateway as it was read.

@@ -26,6 +26,7 @@ var reasons = []string{
 	v1alpha1.ReasonFriendRefused,
 	v1alpha1.ReasonGatewayNotFound,
 	v1alpha1.ReasonGatewayNotManaged,
+	v1alpha1.ReasonGatewayRefused,
 	v1alpha1.ReasonHostHeld,
 	v1alpha1.ReasonInvalid,
 	v1alpha1.ReasonInvalidAnnotations,

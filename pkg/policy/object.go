@@ -32,11 +32,26 @@ func (o Object) hosts() []string {
 	}
 	var found []string
 	for _, h := range hosts {
-		if host := canonical(text(h)); o.Kind == intent.KindGateway || strings.Contains(host, ".") {
-			found = append(found, host) // a short host of an APIRule has the domain of its Gateway, which is judged itself
+		switch host := canonical(text(h)); {
+		case o.Kind == intent.KindGateway || strings.Contains(host, "."):
+			found = append(found, host)
+		case o.Domain != "":
+			found = append(found, host+"."+o.Domain)
 		}
 	}
 	return found
+}
+
+// The annotations in which Kyma keeps an APIRule of its first version that is written in another one
+// (kyma-project/api-gateway:apis/gateway/v1beta1/apirule_conversion.go).
+const (
+	keyOriginalVersion = "gateway.kyma-project.io/original-version"
+	originalVersion    = "v1beta1"
+)
+
+// hidesHosts reports whether the hosts of an APIRule stand in an annotation, which nobody here reads.
+func (o Object) hidesHosts() bool {
+	return o.Kind == intent.KindAPIRule && o.Annotations[keyOriginalVersion] == originalVersion && o.Spec["host"] == nil
 }
 
 // canonical is a host as intent.CanonicalHost has it, but that it leaves letters beyond ASCII alone,

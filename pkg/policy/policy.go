@@ -19,6 +19,9 @@ type Object struct {
 	Annotations, Labels map[string]string
 	// NamespaceLabels are those of its Namespace.
 	NamespaceLabels map[string]string
+	// Domain of the Gateway that an APIRule names, which completes its short hosts; empty if it is not known. Admission
+	// does not know it.
+	Domain string
 	// Spec of the object as it is stored. It is not changed.
 	Spec map[string]any
 }
@@ -99,14 +102,25 @@ func (p Policy) Matches(o Object) bool {
 	hosts := o.hosts()
 	return (len(m.Namespaces) == 0 || slices.Contains(m.Namespaces, o.Namespace)) &&
 		contains(o.NamespaceLabels, m.NamespaceLabels) &&
-		(len(m.GatewaySelector) == 0 || o.Kind == intent.KindGateway && contains(texts(object(o.Spec["selector"])), m.GatewaySelector)) &&
-		(len(m.HostSuffixes) == 0 || len(hosts) > MaxHosts || slices.ContainsFunc(hosts, p.isAbout))
+		(len(m.GatewaySelector) == 0 || o.Kind == intent.KindGateway && mayReach(texts(object(o.Spec["selector"])), m.GatewaySelector)) &&
+		(len(m.HostSuffixes) == 0 || o.hidesHosts() || len(hosts) > MaxHosts || slices.ContainsFunc(hosts, p.isAbout))
 }
 
 // contains reports whether a map has all of the other one.
 func contains(has map[string]string, wanted map[string]v1alpha1.LabelValue) bool {
 	for key, value := range wanted {
 		if got, ok := has[key]; !ok || got != string(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayReach reports whether a Gateway with a selector can apply to pods with these labels: it applies to all whose labels have
+// its selector (istio/istio:pilot/pkg/model/push_context.go, mergeGateways), so only another value says that it does not.
+func mayReach(selector map[string]string, pods map[string]v1alpha1.LabelValue) bool {
+	for key, value := range pods {
+		if got, stated := selector[key]; stated && got != string(value) {
 			return false
 		}
 	}

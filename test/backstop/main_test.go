@@ -84,6 +84,8 @@ func prepare(ctx context.Context, stack *localstack.Stack) error {
 {apiVersion: v1, kind: Namespace, metadata: {name: kyma-system}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: awaiting}}
 `
 	if err := stack.ApplyYAML(ctx, namespaces); err != nil {
 		return err

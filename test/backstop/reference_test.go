@@ -65,7 +65,17 @@ var grammar = map[string]map[string][]string{
 
 // unchanged reports whether a write changes nothing that is judged.
 func unchanged(old, now map[string]any) bool {
-	return old != nil && maps.Equal(ourKeys(old), ourKeys(now)) && reflect.DeepEqual(old["spec"], now["spec"])
+	if old == nil || !maps.Equal(ourKeys(old), ourKeys(now)) || !reflect.DeepEqual(old["spec"], now["spec"]) {
+		return false
+	}
+	for _, kymas := range []string{"gateway.kyma-project.io/original-version", "gateway.kyma-project.io/v1beta1-spec"} {
+		before, had := table(old, "metadata", "annotations")[kymas]
+		after, has := table(now, "metadata", "annotations")[kymas]
+		if had != has || before != after {
+			return false
+		}
+	}
+	return true
 }
 
 // judge is why an object must not be stored; empty if it may.

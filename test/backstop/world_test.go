@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ const sequencesIn = 40
 // nobody thought of: what one of them denies is never stored, nothing else is refused, and of what
 // they warn of each is told once. What they say is pkg/policy's word.
 func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
-	const workers = 8
+	const workers = 2 // each brings policies, which cost all others time
 	total := sequences(t, 160)
 	var next, worlds, accepted, refused atomic.Int64
 	var wg sync.WaitGroup
@@ -155,7 +156,7 @@ func (w *world) awaitPolicies(t *testing.T) error {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "mtls.sallyport.dev/v1alpha1", Kind: "MutualTLSPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-last"},
 		Spec: v1alpha1.MutualTLSPolicySpec{
-			Match:   v1alpha1.PolicyMatch{Namespaces: []string{w.namespace}, GatewaySelector: map[string]v1alpha1.LabelValue{"await": "policies"}},
+			Match:   v1alpha1.PolicyMatch{Namespaces: []string{"awaiting"}, GatewaySelector: map[string]v1alpha1.LabelValue{"istio": v1alpha1.LabelValue(w.namespace)}},
 			Require: v1alpha1.PolicyRequirements{PlainHTTP: v1alpha1.PlainHTTPForbidden}, Action: v1alpha1.ActionDeny,
 		},
 	})
@@ -165,8 +166,8 @@ func (w *world) awaitPolicies(t *testing.T) error {
 	probe := parse(fmt.Sprintf(`
 apiVersion: networking.istio.io/v1
 kind: Gateway
-metadata: {name: waiting, namespace: %s}
-spec: {selector: {await: policies}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}`, w.namespace))
+metadata: {name: waiting, namespace: awaiting}
+spec: {selector: {istio: %s}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}`, w.namespace))
 	testenv.Eventually(t, time.Minute, "the policies of "+w.namespace, func(ctx context.Context) error {
 		if w.writer.Create(ctx, probe.DeepCopy(), client.DryRunAll) == nil {
 			return errors.New("not in force yet")
@@ -254,7 +255,10 @@ func (w *world) vary(p *player, o *unstructured.Unstructured) {
 				[]any{"./pay.shop.example.com", "x.corp"}, []any{"*/a.shop.example.com."}, []any{"CORP"})
 		}
 	}
-	spec["selector"] = pick(p, map[string]any{"istio": "ingressgateway"}, map[string]any{"istio": "ingressgateway", "app": "x"}, map[string]any{"istio": "other"})
+	spec["selector"] = pick(p, map[string]any{"istio": "ingressgateway"}, map[string]any{"istio": "ingressgateway", "app": "x"}, map[string]any{"istio": "other"}, map[string]any{"app": "x"}, map[string]any{})
+	if p.IntN(6) == 0 {
+		delete(spec, "selector")
+	}
 }
 
 // plausible gives an object what somebody may well write, opted in or not.
@@ -271,6 +275,10 @@ func (p *player) plausible(o *unstructured.Unstructured) {
 		if least := pick(p, "", "TLSv1.2", "TLSv1.3", "TLSv1.3"); least != "" {
 			asked[ourPrefix+"min-tls"] = least
 		}
+	}
+	if p.kind == "APIRule" && p.IntN(6) == 0 {
+		asked["gateway.kyma-project.io/original-version"] = "v1beta1"
+		asked["gateway.kyma-project.io/v1beta1-spec"] = strconv.Itoa(p.IntN(3))
 	}
 	o.SetAnnotations(asked)
 	if p.kind == "APIRule" {

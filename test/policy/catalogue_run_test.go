@@ -97,8 +97,8 @@ func (e entry) fill(manifest, action string) string {
 func awaitDemands(t *testing.T, action string) {
 	t.Helper()
 	name := "last-" + strings.ToLower(action)
-	demand(t, name, fmt.Sprintf(`{action: %s, match: {namespaces: [%s], gatewaySelector: {await: %s}}, require: {plainHTTP: Forbidden}}`, action, place(action, "open"), name))
-	probe := entry{name: "probe-" + name, in: "open", object: gatewayOf("v1", "{await: "+name+"}", "", unencrypted("HTTP", ""))}
+	demand(t, name, fmt.Sprintf(`{action: %s, match: {namespaces: [%s], gatewaySelector: {istio: %s}}, require: {plainHTTP: Forbidden}}`, action, place(action, "open"), name))
+	probe := entry{name: "probe-" + name, in: "open", object: gatewayOf("v1", "{istio: "+name+"}", "", unencrypted("HTTP", ""))}
 	testenv.Eventually(t, patience, "policies with action "+action, func(ctx context.Context) error {
 		said.take()
 		err := person.Create(ctx, parse(t, probe.fill(probe.object, action)), client.DryRunAll)

@@ -94,7 +94,7 @@ func demands(action string) map[string]string {
     {kind: Gateway, namespace: elsewhere, name: other-namespace, expirationTime: "2999-01-01T00:00:00Z", reason: "of a Gateway of that name"},
     {kind: Gateway, namespace: GUARDED, name: twice, expirationTime: "2999-01-01T00:00:00Z", reason: "from this policy, and not from the other"}]}`),
 		"hosts":  fill(`{action: ACTION, match: {namespaces: [OPEN, GUARDED], hostSuffixes: [bank.example.com, vault.example.com]}, require: {mode: Mutual}}`),
-		"dmz":    fill(`{action: ACTION, match: {namespaces: [OPEN], gatewaySelector: {edge: dmz}}, require: {minTLS: TLSv1.3, plainHTTP: Forbidden}}`),
+		"dmz":    fill(`{action: ACTION, match: {namespaces: [OPEN], gatewaySelector: {istio: dmz}}, require: {minTLS: TLSv1.3, plainHTTP: Forbidden}}`),
 		"listed": fill(`{action: ACTION, match: {namespaces: [LISTED]}, require: {mode: Optional, minTLS: TLSv1.2, authorities: [{namespace: platform, name: corp}, {namespace: LISTED, name: partner}]}}`),
 		"rules":  fill(`{action: ACTION, match: {namespaces: [RULED]}, require: {minTLS: TLSv1.3}}`),
 	}
@@ -117,7 +117,7 @@ func joined(all ...[]entry) []entry {
 }
 
 func gateways() []entry {
-	dmz := "{edge: dmz, istio: other}"
+	dmz := "{istio: dmz, app: gateway}"
 	return []entry{
 		{name: "complete", in: "guarded", object: gateway(mutual, https(host, complete))},
 		{name: "complete-v1beta1", in: "guarded", object: gatewayOf("v1beta1", "{istio: ingressgateway}", mutual, https(host, complete))},
@@ -158,7 +158,9 @@ func gateways() []entry {
 		{name: "dmz-second", in: "open", object: gatewayOf("v1", dmz, "", https(host, "tls: {mode: SIMPLE, credentialName: own-NAME-NS, minProtocolVersion: TLSV1_3}"), https("b."+host, simple)), violates: "dmz", field: second + ".tls"},
 		{name: "dmz-mutual", in: "open", object: gatewayOf("v1", dmz, mutual+", mtls.sallyport.dev/min-tls: TLSv1.3", https(host, strict))},
 		{name: "dmz-mutual-low", in: "open", object: gatewayOf("v1", dmz, mutual, https(host, complete)), violates: "dmz", field: first + ".tls"},
-		{name: "other-selector", in: "open", object: gatewayOf("v1", "{edge: inner}", "", https(host, simple), unencrypted("HTTP", ""))},
+		{name: "dmz-no-selector", in: "open", object: gatewayOf("v1", "{}", "", https(host, simple)), violates: "dmz", field: first + ".tls"},
+		{name: "dmz-other-label", in: "open", object: gatewayOf("v1", "{app: gateway}", "", https(host, simple)), violates: "dmz", field: first + ".tls"},
+		{name: "other-selector", in: "open", object: gatewayOf("v1", "{istio: inner, app: gateway}", "", https(host, simple), unencrypted("HTTP", ""))},
 		{name: "implied-authority", in: "listed", object: gateway(mutual, https(host, complete)), violates: "listed", field: listed},
 		{name: "listed-authority", in: "listed", object: gateway(mutual+", "+listing+"platform/corp", https(host, complete))},
 		{name: "listed-here", in: "listed", object: gateway(optional+", "+listing+`"partner, platform/corp"`, https(host, eased))},
@@ -207,10 +209,13 @@ func changes() []entry {
 		{name: "status", in: "guarded", before: weak, object: weak, by: "status"},
 		{name: "host-moved-in", in: "open", before: gateway("", https(host, simple)), object: gateway("", https("in.vault.example.com", simple)), violates: "hosts", field: mode},
 		{name: "host-moved-out", in: "open", before: gateway("", https("out.vault.example.com", simple)), object: gateway("", https(host, simple))},
-		{name: "selector-moved-in", in: "open", before: gateway("", https(host, simple)), object: gatewayOf("v1", "{edge: dmz}", "", https(host, simple)), violates: "dmz", field: first + ".tls"},
+		{name: "selector-moved-in", in: "open", before: gateway("", https(host, simple)), object: gatewayOf("v1", "{istio: dmz}", "", https(host, simple)), violates: "dmz", field: first + ".tls"},
 		{name: "older-one-has-it", in: "open", object: gateway(mutual, https("older.example.com", complete)), conflicts: true},
 	}
 }
+
+// specless is an APIRule of which the API server takes that it has no spec.
+const specless = "{apiVersion: gateway.kyma-project.io/v2alpha1, kind: APIRule, metadata: {name: NAME, namespace: NS}}"
 
 func rules() []entry {
 	short := strings.Replace(rule("v2", "", "gateway: open/edge"), host, "orders", 1)
@@ -226,6 +231,9 @@ func rules() []entry {
 		{name: "rule-under-suffix", in: "open", object: strings.Replace(rule("v2", "", kymas), host, "pay.bank.example.com", 1), violates: "hosts", field: mode},
 		{name: "rule-under-suffix-v1beta1", in: "open", object: strings.Replace(rule("v1beta1", "", "gateway: kyma-gateway.kyma-system.svc.cluster.local"), host, "pay.bank.example.com", 1), violates: "hosts", field: mode},
 		{name: "rule-short-host", in: "open", object: short},
+		{name: "rule-in-an-annotation", in: "open", object: rule("v2alpha1", "gateway.kyma-project.io/original-version: v1beta1, gateway.kyma-project.io/v1beta1-spec: '{}'", kymas), violates: "hosts", field: mode},
+		{name: "rule-annotation-changed", in: "guarded", before: rule("v2", "gateway.kyma-project.io/v1beta1-spec: '{}'", kymas), object: rule("v2", "gateway.kyma-project.io/v1beta1-spec: '{a}'", kymas), violates: "edge", field: mode},
+		{name: "rule-without-spec", in: "guarded", before: specless, object: strings.Replace(specless, "namespace: NS", "namespace: NS, labels: {a: b}", 1)},
 		{name: "rule-1-2", in: "ruled", object: rule("v2", mutual, own), violates: "rules", field: minTLS},
 		{name: "rule-1-3", in: "ruled", object: rule("v2", mutual+", mtls.sallyport.dev/min-tls: TLSv1.3", own)},
 		{name: "rule-of-another-gateway", in: "ruled", object: rule("v2", "", kymas)},

@@ -63,7 +63,10 @@ func TestWhatIsCreatedIsOptedIn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for name, manifest := range map[string]string{"excepted": weak, "opted-out": gateway(disabled, https(host, simple)), "plain": gateway("", unencrypted("HTTP", ""))} {
+	for name, manifest := range map[string]string{"excepted": weak, "opted-out": gateway(disabled, https(host, simple)), "plain": gateway("", unencrypted("HTTP", "")),
+		"mixed": gateway("", https(host, simple), unencrypted("HTTP", redirect)), "passthrough": gateway("", https(host, "tls: {mode: PASSTHROUGH}")), "everything": gateway("", https("*", simple)),
+		"owned": strings.Replace(gateway("", https(host, simple)), "annotations: {}", "ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: b, controller: true}]", 1),
+		"kymas": rule("v2", "", kymas), "external": rule("v2", "", "externalGateway: a/b")} {
 		t.Run("left alone: "+name, func(t *testing.T) {
 			want := ""
 			if name == "opted-out" {

@@ -132,3 +132,38 @@ func TestAnExceptionEnds(t *testing.T) {
 		return nil
 	})
 }
+
+// A policy that an APIRule meets and its managed Gateway does not leaves a trace for the APIRule's owner.
+func TestARefusedManagedGatewayIsTold(t *testing.T) {
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: refusing}}")
+	demand(t, "refusing", `{action: Deny, match: {namespaces: [refusing], gatewaySelector: {istio: ingressgateway}}, require: {minTLS: TLSv1.3}}`)
+	told(t, "refusing", "reason:Judged")
+	orders := parse(t, strings.NewReplacer("NAME", "orders", "NS", "refusing").Replace(rule("v2", mutual, own)))
+	if err := person.Create(t.Context(), orders); err != nil {
+		t.Fatal(err)
+	}
+	removed(t, orders)
+	endpoint := parse(t, "{apiVersion: mtls.sallyport.dev/v1alpha1, kind: MutualTLSEndpoint, metadata: {name: apirule-orders, namespace: refusing}}")
+	testenv.Eventually(t, patience, "the endpoint of the APIRule", func(ctx context.Context) error {
+		o, err := stored(ctx, endpoint)
+		if status := fmt.Sprint(o.Object["status"]); err == nil && (!strings.Contains(status, "GatewayRefused") || !strings.Contains(status, "MutualTLSPolicy refusing demands TLSv1.3")) {
+			err = fmt.Errorf("it says %s", status)
+		}
+		return err
+	})
+}
+
+// A short host of an APIRule has the domain of its Gateway, which admission does not see and the agent does.
+func TestAShortHostIsCompleted(t *testing.T) {
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: short}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: domain}}")
+	domain := parse(t, strings.NewReplacer("NAME", "shared", "NS", "domain").Replace(gateway("", https("*.short.example.org", simple))))
+	pay := parse(t, strings.Replace(strings.NewReplacer("NAME", "pay", "NS", "short").Replace(rule("v2", "", "gateway: domain/shared")), "pay.short.example.com", "pay", 1))
+	for _, o := range []*unstructured.Unstructured{domain, pay} {
+		if err := person.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		removed(t, o)
+	}
+	demand(t, "short", `{action: Audit, match: {namespaces: [short], hostSuffixes: [short.example.org]}, require: {mode: Mutual}}`)
+	told(t, "short", "matched:1", "violating:1", "kind:APIRule", "name:pay", "reason:Mode")
+}

@@ -23,8 +23,14 @@ The expressions below are shared by the policies of Gateways and APIRules.
     && variables.oldAnnotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.annotations)
     && variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))
     && variables.oldLabels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in variables.labels)
+# Kyma keeps the spec of an old APIRule in the second of these annotations, and the first says so.
+- name: sameSpec
+  expression: >-
+    oldObject != null && has(object.spec) == has(oldObject.spec) && (!has(object.spec) || object.spec == oldObject.spec)
+    && ['gateway.kyma-project.io/original-version', 'gateway.kyma-project.io/v1beta1-spec'].all(k, (k in variables.annotations) == (k in variables.oldAnnotations)
+    && (!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))
 - name: unchanged
-  expression: "variables.sameKeys && object.spec == oldObject.spec"
+  expression: "variables.sameSpec && variables.sameKeys"
 {{- end }}
 
 {{/* The mode that is in force, and whether the write is judged. */}}

@@ -47,11 +47,11 @@ about others.
 # at within the API server's bounds are taken to be such names (pkg/policy MaxHosts).
 - name: hasHost
   expression: >-
-    !has(params.spec.match.hostSuffixes) || size(params.spec.match.hostSuffixes) == 0 || variables.rawHosts.map(l, size(l)).sum() > 1000
+    !has(params.spec.match.hostSuffixes) || size(params.spec.match.hostSuffixes) == 0 || {{ if eq .kind "APIRule" }}variables.hidesHosts || {{ end }}variables.rawHosts.map(l, size(l)).sum() > 1000
     || params.spec.match.hostSuffixes.map(s, '.' + s).exists(s,
     variables.hosts.exists(l, l.exists(h, h.endsWith(s) || (h.startsWith('.*') && s.endsWith(h.substring(2))))))
 - name: judged
-  expression: "!variables.unchanged && variables.inNamespace && !variables.excepted && variables.selected && variables.hasHost"
+  expression: "variables.inNamespace && variables.selected && !variables.excepted && variables.hasHost && !variables.unchanged"
 - name: mode
   expression: >-
     'mtls.sallyport.dev/mode' in variables.annotations ? variables.annotations['mtls.sallyport.dev/mode']
@@ -78,7 +78,8 @@ about others.
     || variables.used.all(a, params.spec.require.authorities.exists(r, r.namespace + '/' + r.name == a))
   messageExpression: >-
     'metadata.annotations[mtls.sallyport.dev/authorities]: MutualTLSPolicy ' + params.metadata.name + ' lists '
-    + params.spec.require.authorities.map(r, r.namespace + '/' + r.name).join(', ') + ', and callers of another authority are accepted: name one of those, ' + variables.exception
+    + params.spec.require.authorities.filter(r, params.spec.require.authorities.indexOf(r) < 5).map(r, r.namespace + '/' + r.name).join(', ')
+    + (size(params.spec.require.authorities) > 5 ? ' and others' : '') + ', and callers of another authority are accepted: name one of those, ' + variables.exception
 {{- end }}
 
 {{/* One admission policy with its binding; called with dict "root" "kind" "action" "group" "versions" "resource" "variables" "rules". */}}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -101,11 +102,27 @@ func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule 
 	return r.serve(ctx, request, rule, in, now)
 }
 
+// refusedDelay is how often a Gateway is tried that an admission policy refused: the policy may change.
+const refusedDelay = 15 * time.Second
+
 // serve keeps the managed Gateway and what is behind it.
 func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
 	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
 	wanted := mutate.ManagedGateway(rule.Object, in, r.Install.Ingresses()[0].Selector, r.copied(rule), owner, r.Programmer.Capabilities())
 	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner)
+	if cluster.RefusedByPolicy(err) {
+		refused := fmt.Sprintf("%s. The Gateway of this APIRule has to meet the policy as well", err)
+		stored, ours, readErr := r.Cluster.ManagedGateway(ctx, client.ObjectKeyFromObject(&unstructured.Unstructured{Object: wanted}), owner)
+		if readErr != nil {
+			return pass.Again(readErr)
+		}
+		if !ours {
+			return reconcile.Result{RequeueAfter: refusedDelay}, r.refuse(ctx, rule, v1alpha1.ReasonGatewayRefused, refused, now)
+		}
+		// What is stored goes on being served, and its certificates being renewed.
+		r.Recorder.Eventf(rule, stored, corev1.EventTypeWarning, v1alpha1.ReasonGatewayRefused, "WriteManagedGateway", "%.1024s", refused)
+		outcome, gateway, err = cluster.Unchanged, stored, nil
+	}
 	if err != nil {
 		return pass.Again(err)
 	}

@@ -79,7 +79,7 @@ const (
 func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Time) {
 	s := &p.Status
 	s.Matched, s.Violating, s.Violations = ptr.To(j.matched), ptr.To(j.violating), nil
-	for _, v := range j.violations[:min(len(j.violations), maxTold)] {
+	for _, v := range varied(j.violations) {
 		s.Violations = append(s.Violations, told(v))
 	}
 	counts := map[policy.Reason]int32{}
@@ -101,6 +101,29 @@ func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Tim
 		compliant = condition.False(v1alpha1.ConditionCompliant, v1alpha1.ReasonViolated, j.sentence()+"; "+j.first())
 	}
 	s.Conditions = condition.Update(s.Conditions, p.Generation, now, ready, compliant)
+}
+
+// varied are the violations that the status names, in order: the first of each reason, then the first of each reason in each
+// Namespace, then the first of all, so that what one team does wrong ten times hides nothing of another's.
+func varied(all []policy.Finding) []policy.Finding {
+	picked := map[int]bool{}
+	for _, key := range []func(policy.Finding) string{
+		func(f policy.Finding) string { return string(f.Reason) },
+		func(f policy.Finding) string { return string(f.Reason) + " " + f.Namespace },
+		func(f policy.Finding) string { return f.String() },
+	} {
+		seen := map[string]bool{}
+		for i, f := range all {
+			if k := key(f); len(picked) < maxTold && !seen[k] {
+				seen[k], picked[i] = true, true
+			}
+		}
+	}
+	var found []policy.Finding
+	for _, i := range slices.Sorted(maps.Keys(picked)) {
+		found = append(found, all[i])
+	}
+	return found
 }
 
 // sentence counts.
@@ -154,8 +177,8 @@ func nextEnd(exceptions []v1alpha1.PolicyException, now time.Time) time.Time {
 	return next
 }
 
-// announce tells the owners of objects what the status of a policy names that it did not name before, and that
-// an exception has ended.
+// announce tells the owners of objects what the status of a policy names that it did not name before. The API server
+// takes no longer note than a message of the status.
 func (r *Reconciler) announce(before, after *v1alpha1.MutualTLSPolicy, found judgement) {
 	known := map[v1alpha1.PolicyViolation]bool{}
 	for _, v := range before.Status.Violations {
@@ -167,10 +190,14 @@ func (r *Reconciler) announce(before, after *v1alpha1.MutualTLSPolicy, found jud
 			about = after // a VirtualService: its owner need not know of us
 		}
 		if !known[v] {
-			r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, v1alpha1.ReasonViolated, "JudgePolicy",
-				"MutualTLSPolicy %s (action %s): %s %s/%s: %s: %s", after.Name, after.Spec.Action, v.Kind, v.Namespace, v.Name, v.Field, v.Message)
+			note := fmt.Sprintf("MutualTLSPolicy %s (action %s): %s %s/%s: %s: %s", after.Name, after.Spec.Action, v.Kind, v.Namespace, v.Name, v.Field, v.Message)
+			r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, v1alpha1.ReasonViolated, "JudgePolicy", "%s", cut(note, maxMessage))
 		}
 	}
+}
+
+// announceEnds tells of exceptions that count no more.
+func (r *Reconciler) announceEnds(before, after *v1alpha1.MutualTLSPolicy) {
 	over := map[v1alpha1.EndedException]bool{}
 	for _, e := range before.Status.EndedExceptions {
 		over[e] = true

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -53,21 +55,13 @@ const (
 	restFactor = 10
 )
 
-// Reconcile judges everything that is stored by every policy. It is not called twice at a time.
+// retryEvery is how soon a pass that failed is made again: an exception that ends must not wait for a backoff.
+const retryEvery = 5 * time.Second
+
+// Reconcile ends the exceptions whose time is over, and judges everything that is stored by every policy. It is not called
+// twice at a time.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
-	if now.Before(r.next) {
-		return reconcile.Result{RequeueAfter: r.next.Sub(now)}, nil
-	}
-	defer func() {
-		end := r.Clock.Now()
-		r.next = end.Add(max(passEvery, restFactor*end.Sub(now)))
-	}()
-	return r.judgeAll(ctx, now)
-}
-
-// judgeAll is one pass.
-func (r *Reconciler) judgeAll(ctx context.Context, now time.Time) (reconcile.Result, error) {
 	var policies v1alpha1.MutualTLSPolicyList
 	if err := r.Client.List(ctx, &policies); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing MutualTLSPolicies: %w", err)
@@ -75,50 +69,100 @@ func (r *Reconciler) judgeAll(ctx context.Context, now time.Time) (reconcile.Res
 	if len(policies.Items) == 0 {
 		return reconcile.Result{}, nil
 	}
-	if !r.Synced() {
-		return reconcile.Result{RequeueAfter: passEvery}, nil
-	}
-	if err := r.watchRoutes(); err != nil {
-		return reconcile.Result{}, err
-	}
-	stored, err := r.stored(ctx)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	snapshot, err := r.snapshot(ctx, stored)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
 	slices.SortFunc(policies.Items, func(a, b v1alpha1.MutualTLSPolicy) int { return strings.Compare(a.Name, b.Name) })
+	// First of all, and by nothing but the policies and the clock.
+	failed := r.endExceptions(ctx, policies.Items, now)
 	var next time.Time
-	var failed error
-	for i := range policies.Items {
-		policy := &policies.Items[i]
-		if end := nextEnd(policy.Spec.Exceptions, now); !end.IsZero() && (next.IsZero() || end.Before(next)) {
-			next = end
-		}
-		failed = errors.Join(failed, r.tell(ctx, policy, stored, snapshot, now))
+	if now.Before(r.next) {
+		next = r.next
+	} else {
+		failed = errors.Join(failed, r.judgeAll(ctx, policies.Items, now))
+		end := r.Clock.Now()
+		r.next = end.Add(max(passEvery, restFactor*end.Sub(now)))
 	}
 	if failed != nil {
-		return pass.Again(failed)
+		if !apierrors.IsConflict(failed) {
+			ctrl.LoggerFrom(ctx).Error(failed, "judging by policies")
+		}
+		next = soonest(next, now.Add(retryEvery))
+	}
+	for i := range policies.Items {
+		next = soonest(next, nextEnd(policies.Items[i].Spec.Exceptions, now))
 	}
 	return pass.At(next, now), nil
 }
 
+// soonest is the sooner of two moments, of which the zero one is none.
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// endExceptions writes down which exceptions have ended, in policies whose status does not say so.
+func (r *Reconciler) endExceptions(ctx context.Context, policies []v1alpha1.MutualTLSPolicy, now time.Time) error {
+	var failed error
+	for i := range policies {
+		policy := &policies[i]
+		over := ended(policy.Spec.Exceptions, now)
+		if apiequality.Semantic.DeepEqual(policy.Status.EndedExceptions, over) {
+			continue
+		}
+		before := policy.DeepCopy()
+		policy.Status.EndedExceptions = over
+		if err := r.write(ctx, policy); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		r.announceEnds(before, policy)
+	}
+	return failed
+}
+
+func (r *Reconciler) write(ctx context.Context, policy *v1alpha1.MutualTLSPolicy) error {
+	if err := r.Client.Status().Update(ctx, policy, client.FieldOwner(cluster.FieldOwner)); err != nil {
+		return fmt.Errorf("writing status of MutualTLSPolicy %s: %w", policy.Name, err)
+	}
+	return nil
+}
+
+// errBehind says that it is not known yet where Gateways land.
+var errBehind = errors.New("the Gateways, Services and Pods of the ingresses are not all known yet")
+
+// judgeAll judges everything that is stored by every policy.
+func (r *Reconciler) judgeAll(ctx context.Context, policies []v1alpha1.MutualTLSPolicy, now time.Time) error {
+	if !r.Synced() {
+		return errBehind
+	}
+	if err := r.watchRoutes(); err != nil {
+		return err
+	}
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := r.snapshot(ctx, stored)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := range policies {
+		failed = errors.Join(failed, r.tell(ctx, &policies[i], stored, snapshot, now))
+	}
+	return failed
+}
+
 // tell writes the status of one policy, if it has changed.
 func (r *Reconciler) tell(ctx context.Context, policy *v1alpha1.MutualTLSPolicy, stored []object, snapshot *rules.Snapshot, now time.Time) error {
-	if policy.DeletionTimestamp != nil {
-		return nil
-	}
 	told := policy.DeepCopy()
-	told.Status.EndedExceptions = ended(policy.Spec.Exceptions, now)
 	found := judge(told, r.DefaultAuthority, stored, snapshot)
 	found.status(told, r.OptsIn, now)
 	if apiequality.Semantic.DeepEqual(policy.Status, told.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Update(ctx, told, client.FieldOwner(cluster.FieldOwner)); err != nil {
-		return fmt.Errorf("writing status of MutualTLSPolicy %s: %w", policy.Name, err)
+	if err := r.write(ctx, told); err != nil {
+		return err
 	}
 	r.announce(policy, told, found)
 	return nil

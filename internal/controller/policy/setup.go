@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/apirule"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/mutate"
 	"sallyport.dev/sallyport/pkg/policy"
 )
 
@@ -92,10 +93,35 @@ func (r *Reconciler) stored(ctx context.Context) ([]object, error) {
 			found = append(found, objectOf(kind, &list.Items[i], labels))
 		}
 	}
+	complete(found)
 	slices.SortFunc(found, func(a, b object) int {
 		return cmp.Or(strings.Compare(string(b.Kind), string(a.Kind)), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
 	return found, nil
+}
+
+// complete tells APIRules the domain of the Gateway that each names, by which Kyma completes short hosts: what stands behind
+// the wildcard of its hosts.
+func complete(all []object) {
+	domains := map[string]string{}
+	for _, o := range all {
+		if u, is := o.stored.(*unstructured.Unstructured); is && o.Kind == intent.KindGateway {
+			for _, server := range ingress.GatewayFrom(u.Object).Servers {
+				for _, host := range server.Hosts {
+					if domain, wild := strings.CutPrefix(host, "*."); wild && domains[o.Namespace+"/"+o.Name] == "" {
+						domains[o.Namespace+"/"+o.Name] = domain
+					}
+				}
+			}
+		}
+	}
+	for i, o := range all {
+		if u, is := o.stored.(*unstructured.Unstructured); is && o.Kind == intent.KindAPIRule {
+			if namespace, name, named := mutate.GatewayOf(u.Object); named {
+				all[i].Domain = domains[namespace+"/"+name]
+			}
+		}
+	}
 }
 
 func objectOf(kind intent.Kind, u *unstructured.Unstructured, labels map[string]map[string]string) object {
