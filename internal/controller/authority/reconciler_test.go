@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -103,6 +104,20 @@ func (f fixture) put(t *testing.T, ca testpki.Issued, offered bool) {
 	if err := f.client.Create(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
+	f.glances(t, s.UID)
+}
+
+// glances waits until the API server's cache, which the authority looks at, shows the Secret of a UID; none if that is empty.
+func (f fixture) glances(t *testing.T, want types.UID) {
+	t.Helper()
+	testenv.Eventually(t, time.Minute, "the Secret in the API server's cache", func(ctx context.Context) error {
+		var shown corev1.Secret
+		err := f.client.Get(ctx, f.secret(), &shown, &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+		if client.IgnoreNotFound(err) == nil && shown.UID != want {
+			err = fmt.Errorf("it shows %q, expected %q", shown.UID, want)
+		}
+		return client.IgnoreNotFound(err)
+	})
 }
 
 // pass has the authority looked at, and returns it.
@@ -149,6 +164,7 @@ func TestAnOfferThatIsTakenBackStaysTakenBack(t *testing.T) {
 			if err := f.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.key.Namespace, Name: "ca"}}); err != nil {
 				t.Fatal(err)
 			}
+			f.glances(t, "")
 		},
 		"the agent may not read it any more": func(_ *testing.T, f fixture) { f.reader.failing[f.secret()] = forbidden },
 		"it cannot be read":                  func(_ *testing.T, f fixture) { f.reader.failing[f.secret()] = errBroken },
