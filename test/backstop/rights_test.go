@@ -32,7 +32,10 @@ func named(name string, what authorizationv1.ResourceAttributes) authorizationv1
 	return what
 }
 
-var allVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
+var (
+	writing  = []string{"create", "update", "patch", "delete", "deletecollection"}
+	allVerbs = append([]string{"get", "list", "watch"}, writing...)
+)
 
 // What neither of the two may do, whatever they were talked into: each row is one kind
 // of object, and each of its verbs is asked for.
@@ -50,9 +53,9 @@ func TestWhatNobodyOfUsMayDo(t *testing.T) {
 		"events, but for telling":                    {of("events.k8s.io", "events"), []string{"get", "list", "watch", "update", "delete", "deletecollection"}},
 		"trust, but for publishing":                  {of("", "configmaps"), []string{"list", "watch", "patch", "delete", "deletecollection"}},
 		"all Secrets of an ingress at once":          {in("istio-system", of("", "secrets")), []string{"deletecollection"}},
-		"admission policies":                         {of(admissionregistration, "validatingadmissionpolicies"), allVerbs},
-		"their bindings":                             {of(admissionregistration, "validatingadmissionpolicybindings"), allVerbs},
-		"mutating admission policies":                {of(admissionregistration, "mutatingadmissionpolicies"), allVerbs},
+		"admission policies, but for looking":        {of(admissionregistration, "validatingadmissionpolicies"), writing},
+		"their bindings, but for looking":            {of(admissionregistration, "validatingadmissionpolicybindings"), writing},
+		"mutating admission policies":                {of(admissionregistration, "mutatingadmissionpolicies"), allVerbs}, // this install opts nothing in
 		"validating webhooks":                        {of(admissionregistration, "validatingwebhookconfigurations"), allVerbs},
 		"the webhooks of others":                     {named("istio-sidecar-injector", of(admissionregistration, "mutatingwebhookconfigurations")), allVerbs},
 		"its own webhook, but for caBundle":          {named("sallyport", of(admissionregistration, "mutatingwebhookconfigurations")), []string{"create", "update", "delete"}},
