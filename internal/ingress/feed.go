@@ -15,6 +15,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // GatewayGVK is the version in which Gateways are read; all served versions have
@@ -110,14 +112,14 @@ func ServiceFrom(s *corev1.Service) Service {
 	_, keeps := s.Labels[disablePortTranslation]
 	service := Service{Namespace: s.Namespace, Name: s.Name, Created: s.CreationTimestamp.Time, Selector: s.Spec.Selector, KeepsPorts: keeps}
 	for _, p := range s.Spec.Ports {
-		port := ServicePort{Port: portNumber(int64(p.Port))}
+		port := ServicePort{Port: intent.PortNumber(int64(p.Port))}
 		switch {
 		case p.TargetPort.Type == intstr.String:
 			port.TargetName = p.TargetPort.StrVal
 		case p.TargetPort.IntVal == 0:
 			port.Target = port.Port
 		default:
-			port.Target = portNumber(int64(p.TargetPort.IntVal))
+			port.Target = intent.PortNumber(int64(p.TargetPort.IntVal))
 		}
 		service.Ports = append(service.Ports, port)
 	}
@@ -131,7 +133,7 @@ func PodFrom(p *corev1.Pod) Pod {
 	for _, container := range p.Spec.Containers {
 		for _, port := range container.Ports {
 			if port.Name != "" {
-				pod.Ports[port.Name] = portNumber(int64(port.ContainerPort))
+				pod.Ports[port.Name] = intent.PortNumber(int64(port.ContainerPort))
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func serverFrom(raw map[string]any) Server {
 	port, _ := raw["port"].(map[string]any)
 	bind, _ := raw["bind"].(string)
 	protocol, _ := port["protocol"].(string)
-	s := Server{Port: portNumber(port["number"]), Bind: bind, TLS: raw["tls"] != nil, Opaque: strings.EqualFold(protocol, "TLS")}
+	s := Server{Port: intent.PortNumber(port["number"]), Bind: bind, TLS: raw["tls"] != nil, Opaque: strings.EqualFold(protocol, "TLS")}
 	hosts, _ := raw["hosts"].([]any)
 	for _, h := range hosts {
 		if host, ok := h.(string); ok {
@@ -71,22 +71,6 @@ func serverFrom(raw map[string]any) Server {
 	slices.Sort(s.Hosts)
 	s.Hosts = slices.Compact(s.Hosts)
 	return s
-}
-
-// portNumber reads a port from JSON, where a number is an int64 or, from a decoder
-// that knows no integers, a float64. What is no port is 0.
-func portNumber(value any) uint32 {
-	switch n := value.(type) {
-	case int64:
-		if n > 0 && n <= 65535 {
-			return uint32(n)
-		}
-	case float64:
-		if n > 0 && n <= 65535 {
-			return uint32(n)
-		}
-	}
-	return 0
 }
 
 // older is Istio's order of Gateways: by creation, then by name, then by namespace.

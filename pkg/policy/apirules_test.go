@@ -8,7 +8,7 @@ import (
 )
 
 func made(o Object, gateway string, host string) VirtualService {
-	v := vs(o.Namespace, o.Name+"-x7k2p", l{gateway}, l{host}, text(object(o.Spec["service"])["name"])+"."+o.Namespace+".svc.cluster.local", int(portNumber(object(o.Spec["service"])["port"])))
+	v := vs(o.Namespace, o.Name+"-x7k2p", l{gateway}, l{host}, text(object(o.Spec["service"])["name"])+"."+o.Namespace+".svc.cluster.local", int(intent.PortNumber(object(o.Spec["service"])["port"])))
 	v.APIRule = o.Name
 	return v
 }

@@ -43,7 +43,7 @@ func gatewayOf(namespace, name string, created int, servers ...any) Gateway {
 		Created: time.Unix(int64(created), 0),
 	}
 	for _, s := range servers {
-		port := fmt.Sprint(portNumber(object(object(s)["port"])["number"]) + 8000)
+		port := fmt.Sprint(intent.PortNumber(object(object(s)["port"])["number"]) + 8000)
 		g.Places = append(g.Places, []Place{{"public", "istio-system", port}})
 	}
 	return g

@@ -121,7 +121,7 @@ func (r *router) add(added route) {
 func (v *virtualServices) route(item map[string]any, namespace, kind string, index int) route {
 	r := route{bytes: kind == "tcp"}
 	for _, m := range list(item["match"]) {
-		port := portNumber(object(m)["port"])
+		port := intent.PortNumber(object(m)["port"])
 		names := list(object(m)["gateways"])
 		for _, name := range names {
 			r.only = append(r.only, only{gatewayKey(text(name), namespace), port})
@@ -133,7 +133,7 @@ func (v *virtualServices) route(item map[string]any, namespace, kind string, ind
 	for i, d := range list(item["route"]) {
 		destination := object(object(d)["destination"])
 		if host := text(destination["host"]); host != "" {
-			r.ends = append(r.ends, end{v.target(host, namespace, portNumber(object(destination["port"])["number"])), at{kind, index, i}})
+			r.ends = append(r.ends, end{v.target(host, namespace, intent.PortNumber(object(destination["port"])["number"])), at{kind, index, i}})
 		}
 	}
 	if delegate := object(item["delegate"]); kind == "http" && delegate != nil {
@@ -236,7 +236,7 @@ func routerOfAPIRule(o *Object, index int, d directory, gateways map[string]int,
 					break
 				}
 			}
-			r.routes = append(r.routes, route{only: []only{{}}, ends: []end{{d.target(name, namespace, portNumber(service["port"])), place}}})
+			r.routes = append(r.routes, route{only: []only{{}}, ends: []end{{d.target(name, namespace, intent.PortNumber(service["port"])), place}}})
 		}
 	}
 	return r

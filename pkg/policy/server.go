@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"sallyport.dev/sallyport/pkg/intent"
 )
 
 // strength is how much a server asks of a caller before it passes a request on, from the least to the most.
@@ -47,7 +49,7 @@ type server struct {
 // readServer reads a server. Istio reads the protocol in any case and ignores tls on one that has no TLS
 // (istio/istio:pkg/config/gateway/gateway.go, pkg/config/protocol/instance.go).
 func readServer(raw map[string]any, namespace string, index int, forwardedProto bool) server {
-	s := server{raw: raw, port: portNumber(object(raw["port"])["number"]), bind: text(raw["bind"])}
+	s := server{raw: raw, port: intent.PortNumber(object(raw["port"])["number"]), bind: text(raw["bind"])}
 	switch name := protocol(raw); {
 	case encrypted(raw):
 		s.strength, s.bytes = strengthOfTLS(object(raw["tls"])), name == "tls"
@@ -79,20 +81,4 @@ func strengthOfTLS(tls map[string]any) strength {
 		return optional
 	}
 	return open
-}
-
-// portNumber reads a port from JSON, where a number is an int64 or, from a decoder that knows no integers, a
-// float64. What is no port is 0.
-func portNumber(value any) uint32 {
-	switch n := value.(type) {
-	case int64:
-		if n > 0 && n <= 65535 {
-			return uint32(n)
-		}
-	case float64:
-		if n > 0 && n <= 65535 {
-			return uint32(n)
-		}
-	}
-	return 0
 }
