@@ -3,6 +3,7 @@ package backstop
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,18 +20,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// sequences is how many are played: so many, or as many as SALLYPORT_SEQUENCES says.
-func sequences(t *testing.T, short int) int {
+// sequences are those that are played, each by its number: the first few, or as many as SALLYPORT_SEQUENCES says. It may
+// say which as well (20001-40000), so that many can be played in several runs.
+func sequences(t *testing.T, short int) (first, last int) {
 	t.Helper()
 	given := os.Getenv("SALLYPORT_SEQUENCES")
 	if given == "" {
-		return short
+		return 1, short
 	}
-	n, err := strconv.Atoi(given)
-	if err != nil {
-		t.Fatalf("reading SALLYPORT_SEQUENCES: %v", err)
+	from, to, some := strings.Cut(given, "-")
+	if !some {
+		from, to = "1", given
 	}
-	return n
+	var errs [2]error
+	first, errs[0] = strconv.Atoi(from)
+	last, errs[1] = strconv.Atoi(to)
+	if err := errors.Join(errs[:]...); err != nil || first < 1 || last < first {
+		t.Fatalf("reading SALLYPORT_SEQUENCES %q, a number or two: %v", given, err)
+	}
+	return first, last
 }
 
 // player plays one sequence: it writes one object again and again, in any way there is.
@@ -60,12 +68,14 @@ func pick[T any](p *player, values ...T) T { return values[p.IntN(len(values))] 
 // never stored, and what is not is never refused.
 func TestNoSequenceGetsPastThePolicies(t *testing.T) {
 	const workers = 8
-	total := sequences(t, 400)
+	first, last := sequences(t, 400)
+	total := last - first + 1
 	var next, accepted, refused atomic.Int64
+	next.Store(int64(first - 1))
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for n := next.Add(1); n <= int64(total) && !t.Failed(); n = next.Add(1) {
+			for n := next.Add(1); n <= int64(last) && !t.Failed(); n = next.Add(1) {
 				p := newPlayer(uint64(n))
 				if err := p.play(t.Context()); err != nil {
 					t.Errorf("sequence %d, %s %s/%s: %v\n%s", n, p.kind, p.at.namespace, p.at.name, err, strings.Join(p.done, "\n"))

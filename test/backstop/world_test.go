@@ -59,12 +59,15 @@ const sequencesIn = 40
 // they warn of each is told once. What they say is pkg/policy's word.
 func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
 	const workers = 2 // each brings policies, which cost all others time
-	total := sequences(t, 160)
+	first, last := sequences(t, 160)
+	total := last - first + 1
 	var next, worlds, accepted, refused atomic.Int64
+	next.Store(int64(first - 1))
+	worlds.Store(int64((first - 1) / sequencesIn))
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for next.Load() < int64(total) && !t.Failed() {
+			for next.Load() < int64(last) && !t.Failed() {
 				w, err := newWorld(t, uint64(worlds.Add(1)))
 				if err != nil {
 					t.Error(err)
@@ -72,8 +75,8 @@ func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
 				}
 				for range min(sequencesIn, max(total/workers, 1)) {
 					n := next.Add(1)
-					if n%10_000 == 0 {
-						fmt.Fprintf(os.Stderr, "%d of %d sequences\n", n, total)
+					if n%1000 == 0 {
+						fmt.Fprintf(os.Stderr, "sequence %d: %d writes accepted so far, %d refused by a policy\n", n, accepted.Load(), refused.Load())
 					}
 					p := newPlayer(uint64(n))
 					p.as, p.in = w.writer, w
@@ -93,7 +96,7 @@ func TestNoSequenceGetsPastAMutualTLSPolicy(t *testing.T) {
 	if n := int64(total); accepted.Load() < n || refused.Load() < n {
 		t.Errorf("%d writes were accepted and %d refused in %d sequences: one of the two shows little", accepted.Load(), refused.Load(), n)
 	}
-	t.Logf("%d sequences in %d worlds, %d writes accepted, %d refused by a policy", next.Load(), worlds.Load(), accepted.Load(), refused.Load())
+	t.Logf("%d sequences in worlds up to %d, %d writes accepted, %d refused by a policy", next.Load()-int64(first-1), worlds.Load(), accepted.Load(), refused.Load())
 }
 
 // names of objects, of which exceptions speak too.
