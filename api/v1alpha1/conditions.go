@@ -14,6 +14,9 @@ const (
 	// ConditionProven is on a MutualTLSEndpoint. True: real handshakes showed that the edge refuses strangers and accepts
 	// friends. Unknown: not yet tried.
 	ConditionProven = "Proven"
+	// ConditionReadyForMutual is on a MutualTLSEndpoint in mode Optional. True: for a day nobody came without a certificate, so
+	// that mode Mutual would have refused nobody. False: somebody did. Unknown: it cannot be told. Nothing follows from it.
+	ConditionReadyForMutual = "ReadyForMutual"
 	// ConditionRotating is on a CertificateAuthority. True: a change of generation is under way; the reason is its phase.
 	ConditionRotating = "Rotating"
 	// ConditionRotationBlocked is on a CertificateAuthority. True: the change of generation cannot go on; the message names
@@ -72,6 +75,20 @@ const (
 	ReasonViolated = "Violated"
 	// ReasonExceptionEnded says that an exception counts no more; in events only.
 	ReasonExceptionEnded = "ExceptionEnded"
+	// ReasonCallersHaveCertificates says that nobody came without a certificate.
+	ReasonCallersHaveCertificates = "CallersHaveCertificates"
+	// ReasonCallersWithoutCertificate says that somebody came without a certificate.
+	ReasonCallersWithoutCertificate = "CallersWithoutCertificate"
+	// ReasonNotCounted says that the agent counts no callers; in counts of reasons only.
+	ReasonNotCounted = "NotCounted"
+	// ReasonPortShared says that somebody came without a certificate, and that it may have been to another Gateway.
+	ReasonPortShared = "PortShared"
+	// ReasonNoCallers says that nobody came with a certificate.
+	ReasonNoCallers = "NoCallers"
+	// ReasonStatisticsUnreadable says that a gateway replica does not tell how many handshakes it counted.
+	ReasonStatisticsUnreadable = "StatisticsUnreadable"
+	// ReasonStatisticsLeftOut says that a gateway replica does not count handshakes.
+	ReasonStatisticsLeftOut = "StatisticsLeftOut"
 	// ReasonInvalid says that the object contradicts itself or carries a value that cannot be read; the message names it.
 	ReasonInvalid = "Invalid"
 	// ReasonForeignSecret says that a Secret of the needed name exists and is not ours, so that it was left alone.

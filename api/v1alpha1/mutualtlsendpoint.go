@@ -184,6 +184,26 @@ type ReplicaCounts struct {
 	Unknown int32 `json:"unknown"`
 }
 
+// ClientCertificateUse is how many callers came with a certificate, by the count of the gateway replicas: that of all
+// that share the endpoint's ports, without the agent's own handshakes. A resumed handshake counts as the one that it resumes.
+type ClientCertificateUse struct {
+	// countedSince is when counting began. It begins anew with the agent, and where a count may have been lost.
+	// +required
+	CountedSince metav1.Time `json:"countedSince"`
+
+	// handshakes that were completed since then.
+	// +required
+	Handshakes int64 `json:"handshakes"`
+
+	// withCertificate is how many of them carried a certificate that was verified.
+	// +required
+	WithCertificate int64 `json:"withCertificate"`
+
+	// lastWithoutTime is when it was seen last that somebody had come without one. Absent if that is not known of anybody.
+	// +optional
+	LastWithoutTime *metav1.Time `json:"lastWithoutTime,omitempty"`
+}
+
 // MutualTLSEndpointStatus is what was found, written by the agent.
 type MutualTLSEndpointStatus struct {
 	// mode is what the endpoint asks of its callers.
@@ -231,7 +251,11 @@ type MutualTLSEndpointStatus struct {
 	// +optional
 	Replicas *ReplicaCounts `json:"replicas,omitempty"`
 
-	// conditions: Accepted, Programmed, Proven, Ready, TrustedCertificatesCurrent, AuthoritiesTrusted, Adopted, HostConflict,
+	// clientCertificates is how many callers came with a certificate. In mode Optional only; it is written now and then.
+	// +optional
+	ClientCertificates *ClientCertificateUse `json:"clientCertificates,omitempty"`
+
+	// conditions: Accepted, Programmed, Proven, Ready, ReadyForMutual, TrustedCertificatesCurrent, AuthoritiesTrusted, Adopted, HostConflict,
 	// NoIngressMatch, ConflictingWriter, Released.
 	// +optional
 	// +listType=map

@@ -236,9 +236,9 @@ type PolicyViolation struct {
 	Message string `json:"message"`
 }
 
-// ReasonCount is how often something is wrong.
+// ReasonCount is how often there is a reason.
 type ReasonCount struct {
-	// reason is what is wrong, in a word.
+	// reason in a word.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason"`
@@ -287,6 +287,14 @@ type MutualTLSPolicyStatus struct {
 	// +listMapKey=reason
 	// +kubebuilder:validation:MaxItems=32
 	Reasons []ReasonCount `json:"reasons,omitempty"`
+
+	// optional is how the matched objects stand that are in mode Optional where Mutual is demanded: how many by the reason of
+	// ReadyForMutual of their MutualTLSEndpoints. CallersHaveCertificates are those whose mode could be changed now.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=32
+	Optional []ReasonCount `json:"optional,omitempty"`
 
 	// endedExceptions are the exceptions whose time is over.
 	// +optional

@@ -23,6 +23,7 @@ import (
 	"sallyport.dev/sallyport/internal/controller/policy"
 	"sallyport.dev/sallyport/internal/controller/servingcertificate"
 	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/handshakes"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/metrics"
 	"sallyport.dev/sallyport/internal/mounted"
@@ -54,6 +55,8 @@ type parts struct {
 	counters *metrics.Counters
 	// prover tries handshakes; nil if none are to be tried.
 	prover *proving.Prover
+	// callers counts who comes with a certificate; nil if nobody is to be counted.
+	callers *handshakes.Watcher
 }
 
 // newParts makes them, and has the cache watch what they need.
@@ -85,7 +88,10 @@ func newParts(ctx context.Context, mgr manager.Manager, config Config, counters 
 	if err := mgr.Add(p.changes); err != nil {
 		return nil, fmt.Errorf("adding the watch on the edge: %w", err)
 	}
-	return p, p.addProver(mgr)
+	if err := p.addProver(mgr); err != nil {
+		return nil, err
+	}
+	return p, p.addCallers(mgr)
 }
 
 // addProver adds what tries handshakes.
@@ -96,7 +102,7 @@ func (p *parts) addProver(mgr manager.Manager) error {
 	p.prover = proving.New(proving.Config{
 		Period:      p.config.options.ProbePeriod,
 		TrustDomain: p.config.settings.TrustDomain(),
-		Addresses:   proving.Addresses{Local: p.config.options.ProbeLocal, APIServer: proving.APIServerAddresses(p.config.cluster.Host)},
+		Addresses:   p.addresses(),
 		Clock:       p.clock,
 		Changed:     p.changes.Touch,
 		Tried:       p.counters.Probed,
@@ -107,11 +113,35 @@ func (p *parts) addProver(mgr manager.Manager) error {
 	return nil
 }
 
+// addCallers adds what counts who comes with a certificate.
+func (p *parts) addCallers(mgr manager.Manager) error {
+	if p.config.options.CountPeriod == 0 {
+		return nil
+	}
+	own := func(string, uint32) (uint64, int) { return 0, 0 }
+	if p.prover != nil {
+		own = p.prover.Completed
+	}
+	p.callers = handshakes.New(handshakes.Config{
+		Period: p.config.options.CountPeriod, Window: p.config.options.CountWindow,
+		Dialable: p.addresses().Check, Own: own, Clock: p.clock, Changed: p.changes.Touch,
+	})
+	if err := mgr.Add(p.callers); err != nil {
+		return fmt.Errorf("adding the count of callers: %w", err)
+	}
+	return nil
+}
+
+// addresses says where the agent dials.
+func (p *parts) addresses() proving.Addresses {
+	return proving.Addresses{Local: p.config.options.ProbeLocal, APIServer: proving.APIServerAddresses(p.config.cluster.Host)}
+}
+
 func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Source) error {
 	spent := budget.New(p.config.options.IssuedPerMinute)
 	headers := apirule.NewHeaders(mgr.GetClient(), p.config.settings)
 	programmer := &programming.Programmer{
-		Cluster: p.store, Edge: p.edge, Prover: p.prover, Budget: spent, Headers: headers, Synced: p.synced, Install: p.config.settings,
+		Cluster: p.store, Edge: p.edge, Prover: p.prover, Callers: p.callers, Budget: spent, Headers: headers, Synced: p.synced, Install: p.config.settings,
 		Capabilities: func() mutate.Capabilities {
 			known, _ := capabilities.Capabilities() // read before anything was started, and kept
 			return known
@@ -128,7 +158,9 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		return err
 	}
 	account := types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount}
-	policies := &policy.Reconciler{Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder}
+	policies := &policy.Reconciler{
+		Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, Moved: p.changes.Subscribe(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder,
+	}
 	if named, is := p.config.settings.DefaultAuthority(); is {
 		policies.DefaultAuthority = named.String()
 	}

@@ -43,6 +43,10 @@ type Options struct {
 	ProbePeriod time.Duration
 	// ProbeLocal lets handshakes be tried with loopback and link-local addresses.
 	ProbeLocal bool
+	// CountPeriod is how often gateway replicas are asked for their count of handshakes; 0 for never.
+	CountPeriod time.Duration
+	// CountWindow is how long nobody may have come without a certificate until it is told that all have one.
+	CountWindow time.Duration
 	// IssuedPerMinute bounds the certificates that replace good ones; 0 for no limit.
 	IssuedPerMinute int
 	// CADirectories are where CA pairs are mounted, by the name that authorities use.
@@ -68,7 +72,9 @@ func (o *Options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.RenewDeadline, "leader-election-renew-deadline", 10*time.Second, "`time` for which a leader tries to renew its lease before it stops")
 	flags.DurationVar(&o.RetryPeriod, "leader-election-retry-period", 2*time.Second, "`time` between two tries at the lease")
 	flags.DurationVar(&o.ProbePeriod, "probe-period", 15*time.Second, "`time` between two rounds of handshakes with each host of each gateway replica, one second at least; 0 tries none, and nothing is proven")
-	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with loopback and link-local addresses and the API server's as well; for stacks on one machine")
+	flags.DurationVar(&o.CountPeriod, "count-period", 30*time.Second, "`time` between two looks at what each gateway replica of an object in mode optional counted of handshakes, one second at least; 0 looks never, and nothing is told of its callers")
+	flags.DurationVar(&o.CountWindow, "count-window", 24*time.Hour, "`time` for which nobody may have come without a certificate until an object in mode optional is ReadyForMutual; two periods at least")
+	flags.BoolVar(&o.ProbeLocal, "probe-local-addresses", false, "try handshakes with, and ask for statistics, loopback and link-local addresses and the API server's as well; for stacks on one machine")
 	flags.IntVar(&o.IssuedPerMinute, "replacements-per-minute", 600, "`certificates` that are issued in a minute at most where the ones before are good still; 0 for no limit")
 	flags.StringVar(&o.AdmissionDigests, "admission-digests", "", "`file` with digests of the admission objects as they were installed (admission.yaml of ConfigMap sallyport); empty to compare none")
 	flags.BoolVar(&o.PolicyOptIn, "policy-opt-in", false, "the API server opts objects in for MutualTLSPolicies with optIn (the chart's policies.optIn); without, their status says that nobody does")
@@ -138,6 +144,9 @@ func (o Options) config() (Config, error) {
 	}
 	if o.ProbePeriod != 0 && o.ProbePeriod < time.Second {
 		errs = append(errs, fmt.Errorf("--probe-period is %s: it has to be one second at least, or 0 for no handshakes", o.ProbePeriod))
+	}
+	if o.CountPeriod != 0 && (o.CountPeriod < time.Second || o.CountWindow < 2*o.CountPeriod) {
+		errs = append(errs, fmt.Errorf("--count-period is %s and --count-window is %s: the period has to be one second at least, or 0 to count nothing, and the window two periods", o.CountPeriod, o.CountWindow))
 	}
 	if o.IssuedPerMinute < 0 {
 		errs = append(errs, fmt.Errorf("--replacements-per-minute is %d: it has to be 1 at least, or 0 for no limit", o.IssuedPerMinute))

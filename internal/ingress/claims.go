@@ -111,6 +111,25 @@ func (c *Claims) Conflicts(t Topology, g Gateway) []Conflict {
 	return slices.Compact(conflicts)
 }
 
+// Anonymous are the other Gateways with a server on a port of g's that lets in who has no certificate, in order of their names.
+func (c *Claims) Anonymous(t Topology, g Gateway) []types.NamespacedName {
+	var refs []types.NamespacedName
+	for ref, other := range c.gateways {
+		if ref == g.Ref() {
+			continue
+		}
+		meets := func(theirs Server) bool {
+			return theirs.Anonymous && slices.ContainsFunc(g.Servers, func(mine Server) bool {
+				return mine.TLS && len(t.sharedTargets(g.Selector, mine.Port, other.Selector, theirs.Port)) > 0
+			})
+		}
+		if slices.ContainsFunc(other.Servers, meets) {
+			refs = append(refs, ref)
+		}
+	}
+	return distinct(refs)
+}
+
 func (c *Claims) compareAge(a, b types.NamespacedName) int {
 	return older(c.gateways[a], c.gateways[b])
 }

@@ -29,6 +29,8 @@ type Server struct {
 	// TLS is whether the server has TLS settings of any mode, a redirect included:
 	// istiod looks for duplicate hosts among exactly these.
 	TLS bool
+	// Anonymous is whether the server ends TLS and lets in who has no certificate: it asks nobody for one, or does not insist.
+	Anonymous bool
 	// Opaque is whether the protocol is TLS: what is decrypted is led on as bytes.
 	Opaque bool
 	// Hosts are canonical: no namespace, lower case, no trailing dot.
@@ -62,6 +64,9 @@ func serverFrom(raw map[string]any) Server {
 	bind, _ := raw["bind"].(string)
 	protocol, _ := port["protocol"].(string)
 	s := Server{Port: intent.PortNumber(port["number"]), Bind: bind, TLS: raw["tls"] != nil, Opaque: strings.EqualFold(protocol, "TLS")}
+	tls, _ := raw["tls"].(map[string]any)
+	mode, _ := tls["mode"].(string)
+	s.Anonymous = tls != nil && !strings.EqualFold(protocol, "HTTP") && (mode == "" || mode == "SIMPLE" || mode == "OPTIONAL_MUTUAL")
 	hosts, _ := raw["hosts"].([]any)
 	for _, h := range hosts {
 		if host, ok := h.(string); ok {

@@ -76,6 +76,14 @@ func (x *Index) Conflicts(g Gateway) []Conflict {
 	return x.claims.Conflicts(topology, g)
 }
 
+// Anonymous are the other stored Gateways with a server on a port of g's that lets in who has no certificate.
+func (x *Index) Anonymous(g Gateway) []types.NamespacedName {
+	topology := x.Topology()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.claims.Anonymous(topology, g)
+}
+
 // Gateway is a stored Gateway in raw form, as the index was fed with it; false if
 // there is none. Callers must not change it.
 func (x *Index) Gateway(ref types.NamespacedName) (map[string]any, bool) {

@@ -37,12 +37,29 @@ type Pod struct {
 	Ports map[string]uint32
 }
 
+// The container port on which Istio's proxies serve their statistics
+// (istio/istio:manifests/charts/istio-control/istio-discovery/files/gateway-injection-template.yaml).
+const (
+	statisticsPortName = "http-envoy-prom"
+	statisticsPort     = 15090
+)
+
+// statistics is the port on which the pod serves its statistics.
+func (p *Pod) statistics() uint32 {
+	if port, named := p.Ports[statisticsPortName]; named {
+		return port
+	}
+	return statisticsPort
+}
+
 // Replica is one Ready pod of an ingress and the port that serves a Gateway's port there.
 type Replica struct {
 	Ingress Ingress
 	Pod     string
 	IP      string
 	Port    uint32
+	// Statistics is the port on which the pod tells what it counts.
+	Statistics uint32
 }
 
 // TargetPort is a port gateway pods listen on. It has a number, or, while the
@@ -213,7 +230,7 @@ func (t Topology) Replicas(selector map[string]string, port uint32) []Replica {
 		for j := range t.sites[i].pods {
 			pod := &t.sites[i].pods[j]
 			if pod.Ready && pod.IP != "" && subsetOf(selector, pod.Labels) {
-				replicas = append(replicas, Replica{Ingress: t.sites[i].ingress, Pod: pod.Name, IP: pod.IP, Port: pod.target(port)})
+				replicas = append(replicas, Replica{Ingress: t.sites[i].ingress, Pod: pod.Name, IP: pod.IP, Port: pod.target(port), Statistics: pod.statistics()})
 			}
 		}
 	}

@@ -98,7 +98,7 @@ func TestAPortIsTranslatedAsIstiodDoes(t *testing.T) {
 
 func TestReplicasAreReadyPodsWithTheirOwnPort(t *testing.T) {
 	pods := []Pod{
-		publicPod("c", func(p *Pod) { p.IP, p.Ports = "10.0.0.3", map[string]uint32{"https": 8444} }),
+		publicPod("c", func(p *Pod) { p.IP, p.Ports = "10.0.0.3", map[string]uint32{"https": 8444, "http-envoy-prom": 15091} }),
 		publicPod("a", nil),
 		publicPod("starting", func(p *Pod) { p.Ready = false }),
 		publicPod("pending", func(p *Pod) { p.IP = "" }),
@@ -107,8 +107,8 @@ func TestReplicasAreReadyPodsWithTheirOwnPort(t *testing.T) {
 	services := []Service{publicService("s", 1, ServicePort{Port: 443, TargetName: "https"})}
 	got := NewTopology([]Ingress{public, partners}, services, pods).Replicas(map[string]string{"app": "istio-ingressgateway"}, 443)
 	want := []Replica{
-		{Ingress: public, Pod: "a", IP: "10.0.0.1", Port: 8443},
-		{Ingress: public, Pod: "c", IP: "10.0.0.3", Port: 8444},
+		{Ingress: public, Pod: "a", IP: "10.0.0.1", Port: 8443, Statistics: 15090},
+		{Ingress: public, Pod: "c", IP: "10.0.0.3", Port: 8444, Statistics: 15091},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("replicas (-want +got):\n%s", diff)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -171,6 +174,7 @@ func (s *Stack) mountGateway(g Gateway, token, root string) error {
 		"var/run/secrets/istio/root-cert.pem":           root,
 		"var/lib/istio/envoy/envoy_bootstrap_tmpl.json": string(template),
 		"etc/istio/pod/labels":                          "app=\"istio-ingressgateway\"\nistio=\"ingressgateway\"\n",
+		"etc/istio/pod/annotations":                     downwardAPI(s.podAnnotations),
 	} {
 		if err := os.MkdirAll(filepath.Dir(g.path(name)), 0o755); err != nil {
 			return err
@@ -180,6 +184,15 @@ func (s *Stack) mountGateway(g Gateway, token, root string) error {
 		}
 	}
 	return nil
+}
+
+// downwardAPI is how a volume shows the annotations of its pod.
+func downwardAPI(annotations map[string]string) string {
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		fmt.Fprintf(&text, "%s=%q\n", key, annotations[key])
+	}
+	return text.String()
 }
 
 func (g Gateway) path(name string) string {

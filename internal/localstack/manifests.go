@@ -68,6 +68,7 @@ spec:
     ports:
     - {name: https, containerPort: %d}
     - {name: http2, containerPort: %d}
+    - {name: http-envoy-prom, containerPort: %d}
 `
 
 func ingressManifest(gateways []Gateway) string {
@@ -78,7 +79,7 @@ func ingressManifest(gateways []Gateway) string {
 	return fmt.Sprintf(ingressYAML, endpoints.String())
 }
 
-func podManifest(g Gateway) string { return fmt.Sprintf(podYAML, g.Pod, g.https, g.http) }
+func podManifest(g Gateway) string { return fmt.Sprintf(podYAML, g.Pod, g.https, g.http, g.prometheus) }
 
 // workloadYAML leads a Service's host to a loopback port. The Service is there for
 // whoever looks for it; its endpoints are the ServiceEntry's.

@@ -14,6 +14,8 @@ type Options struct {
 	Binaries Binaries
 	// Replicas is the number of gateways, 1 or 2; 0 means 1.
 	Replicas int
+	// GatewayAnnotations are those of the gateways' pods, for pilot-agent to read.
+	GatewayAnnotations map[string]string
 	// ControlPlaneOnly starts etcd and kube-apiserver with Istio's resource definitions,
 	// and neither istiod nor a gateway: a second or two, for what is decided there.
 	ControlPlaneOnly bool

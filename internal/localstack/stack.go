@@ -32,6 +32,8 @@ type Stack struct {
 	istioCRDs func() ([]*unstructured.Unstructured, error)
 	istiod    istiodPorts
 	gateways  []Gateway
+	// podAnnotations are those of the gateways' pods.
+	podAnnotations map[string]string
 
 	mu sync.Mutex
 	// unwatch takes back that the end of Start's context stops the stack.
@@ -84,7 +86,7 @@ func newStack(o Options) (*Stack, error) {
 	c := clock.RealClock{}
 	return &Stack{
 		binaries: o.Binaries, directory: directory, temporary: temporary,
-		clock: c, progress: newProgress(o.Progress), ports: newPorts(), watchdog: dog,
+		clock: c, progress: newProgress(o.Progress), ports: newPorts(), watchdog: dog, podAnnotations: o.GatewayAnnotations,
 	}, nil
 }
 

@@ -119,6 +119,12 @@ func endpoint(namespace, name string, change ...func(*v1alpha1.MutualTLSEndpoint
 	return e
 }
 
+// optional has callers come to an endpoint, some without a certificate.
+func optional(e *v1alpha1.MutualTLSEndpoint) {
+	e.Status.Mode = v1alpha1.ModeOptional
+	e.Status.ClientCertificates = &v1alpha1.ClientCertificateUse{CountedSince: *at(-time.Hour), Handshakes: 90, WithCertificate: 70, LastWithoutTime: at(-time.Hour)}
+}
+
 // demand is a policy with an exception that counts and one that has ended.
 func demand(name string) *v1alpha1.MutualTLSPolicy {
 	p := &v1alpha1.MutualTLSPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -129,6 +135,7 @@ func demand(name string) *v1alpha1.MutualTLSPolicy {
 	}
 	p.Status.Matched, p.Status.Violating = ptr.To[int32](7), ptr.To[int32](2)
 	p.Status.Reasons = []v1alpha1.ReasonCount{{Reason: "HostBypass", Count: 2}, {Reason: "Mode", Count: 1}, {Reason: "somebody else's", Count: 9}}
+	p.Status.Optional = []v1alpha1.ReasonCount{{Reason: v1alpha1.ReasonCallersHaveCertificates, Count: 3}, {Reason: "somebody else's", Count: 9}}
 	p.Status.EndedExceptions = []v1alpha1.EndedException{{Kind: v1alpha1.ObjectAPIRule, Namespace: "shop", Name: "edge"}}
 	return p
 }
@@ -188,7 +195,7 @@ func partner(a *v1alpha1.CertificateAuthority) {
 func everything(tb testing.TB) *world {
 	tb.Helper()
 	return &world{
-		endpoints: store{endpoint("shop", "gateway-edge")}, authorities: store{authority("shop", "default", partner)}, ledgers: ledgers{"shop/default": ledger(tb)},
+		endpoints: store{endpoint("shop", "gateway-edge", optional)}, authorities: store{authority("shop", "default", partner)}, ledgers: ledgers{"shop/default": ledger(tb)},
 		clients: store{client("shop", "billing", func(c *v1alpha1.ClientCertificate) {
 			c.Status.Conditions[0].Status, c.Status.PreviousNotAfter = metav1.ConditionFalse, at(time.Hour)
 		})},

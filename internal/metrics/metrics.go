@@ -66,7 +66,7 @@ func New(c Config) (*Metrics, error) {
 	return &Metrics{
 		config:  c,
 		counted: prometheus.Gatherers{c.Libraries, registry},
-		facts:   []facts{newCertificates(), newCRLs(), newTrusted(), newRotations(), newProofs(), newPolicies(), newAdmissions(), newProblems()},
+		facts:   []facts{newCertificates(), newCRLs(), newTrusted(), newRotations(), newProofs(), newPolicies(), newCallers(), newAdmissions(), newProblems()},
 		dropped: newMetric("sallyport_metrics_dropped_series", "Series of a metric that are left out because there are too many; 0 is normal.", "metric"),
 	}, nil
 }

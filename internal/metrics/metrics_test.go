@@ -117,6 +117,22 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`certificate_not_after_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774958400`,
 			`certificate_renewal_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774094400`,
 		}},
+		"a gateway that lets in callers without a certificate": {world{endpoints: store{endpoint("shop", "gateway-edge", optional), endpoint("shop", "gateway-ready", optional, func(e *v1alpha1.MutualTLSEndpoint) {
+			e.Status.ClientCertificates.WithCertificate, e.Status.ClientCertificates.LastWithoutTime = 90, nil
+			e.Status.Conditions = append(e.Status.Conditions, condition(v1alpha1.ConditionReadyForMutual, metav1.ConditionTrue, v1alpha1.ReasonCallersHaveCertificates))
+		})}}, []string{
+			`certificate_not_after_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774958400`,
+			`certificate_not_after_timestamp_seconds{kind="Server",namespace="shop",name="gateway-ready",authority="shop/default"} 1774958400`,
+			`certificate_renewal_timestamp_seconds{kind="Server",namespace="shop",name="gateway-edge",authority="shop/default"} 1774094400`,
+			`certificate_renewal_timestamp_seconds{kind="Server",namespace="shop",name="gateway-ready",authority="shop/default"} 1774094400`,
+			`optional_handshakes{namespace="shop",name="gateway-edge",certificate="with"} 70`,
+			`optional_handshakes{namespace="shop",name="gateway-edge",certificate="without"} 20`,
+			`optional_handshakes{namespace="shop",name="gateway-ready",certificate="with"} 90`,
+			`optional_handshakes{namespace="shop",name="gateway-ready",certificate="without"} 0`,
+			`optional_last_handshake_without_certificate_timestamp_seconds{namespace="shop",name="gateway-edge"} 1772362800`,
+			`optional_ready_for_mutual{namespace="shop",name="gateway-edge"} 0`,
+			`optional_ready_for_mutual{namespace="shop",name="gateway-ready"} 1`,
+		}},
 		"a gateway in trouble": {world{endpoints: store{endpoint("shop", "gateway-edge", func(e *v1alpha1.MutualTLSEndpoint) {
 			e.Status.ServerCertificate, e.Status.Authorities = nil, nil
 			e.Status.Conditions = []metav1.Condition{
@@ -170,6 +186,7 @@ func TestWhatIsKnownOfObjectsIsTold(t *testing.T) {
 			`policy_findings{policy="everywhere",reason="HostBypass"} 2`,
 			`policy_findings{policy="everywhere",reason="Mode"} 1`,
 			`policy_matched_objects{policy="everywhere",action="Warn"} 7`,
+			`policy_optional_objects{policy="everywhere",reason="CallersHaveCertificates"} 3`,
 			`policy_violations{policy="everywhere",action="Warn"} 2`,
 		}},
 		"admission objects that are not as they were": {world{admission: []intact.Problem{

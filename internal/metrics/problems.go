@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"iter"
-	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -88,7 +87,7 @@ func callsForAttention(c *metav1.Condition) bool {
 const otherReason = "Other"
 
 func reasonTold(reason string) string {
-	if slices.Contains(reasons, reason) {
+	if isReason(reason) {
 		return reason
 	}
 	return otherReason

@@ -20,6 +20,7 @@ import (
 	"sallyport.dev/sallyport/internal/budget"
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/endpoint"
+	"sallyport.dev/sallyport/internal/handshakes"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/issuer"
@@ -48,6 +49,8 @@ type Programmer struct {
 	Headers Headers
 	// Prover tries handshakes with what is programmed; nil if none are tried.
 	Prover *proving.Prover
+	// Callers counts who came with a certificate; nil if nobody is counted.
+	Callers *handshakes.Watcher
 
 	patience patience
 	nobody   nobody
@@ -103,7 +106,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	var problem *issuer.Problem
 	switch {
 	case errors.As(err, &problem):
-		return p.held(t, f, problem, now), nil
+		o := p.held(t, f, problem, now)
+		p.countCallers(&o, t, f, now)
+		return o, nil
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
@@ -130,7 +135,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 			material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone
 		}
 	}
-	return p.outcome(t, f, material, p.prove(t, f, material, now)), nil
+	o := p.outcome(t, f, material, p.prove(t, f, material, now))
+	p.countCallers(&o, t, f, now)
+	return o, nil
 }
 
 // facts are what a pass is decided on.

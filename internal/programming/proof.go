@@ -49,6 +49,9 @@ func (p *Programmer) Forget(endpoint types.NamespacedName) {
 	if p.Prover != nil {
 		p.Prover.Forget(endpoint)
 	}
+	if p.Callers != nil {
+		p.Callers.Forget(endpoint)
+	}
 }
 
 // prove says what is to be tried, and what was found so far.

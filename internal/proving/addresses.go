@@ -33,8 +33,8 @@ func APIServerAddresses(host string) []netip.Addr {
 	return []netip.Addr{address.Unmap()}
 }
 
-// check says why an address is not dialled, nil if it is.
-func (a Addresses) check(ip string) error {
+// Check says why an address is not dialled, nil if it is.
+func (a Addresses) Check(ip string) error {
 	address, err := netip.ParseAddr(ip)
 	if err != nil {
 		return fmt.Errorf("its address cannot be read: %w", err)

@@ -27,16 +27,16 @@ func TestAddressesThatAreNeverDialled(t *testing.T) {
 		"":                         "cannot be read",
 		"metadata.google.internal": "cannot be read",
 	} {
-		err := cluster.check(ip)
+		err := cluster.Check(ip)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, expected %q", ip, err, want)
 		}
 	}
 	local := Addresses{Local: true, APIServer: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
-	if err := local.check("127.0.0.1"); err != nil {
+	if err := local.Check("127.0.0.1"); err != nil {
 		t.Errorf("on one machine: %v", err)
 	}
-	if err := local.check("0.0.0.0"); err == nil {
+	if err := local.Check("0.0.0.0"); err == nil {
 		t.Error("on one machine no host's address is dialled")
 	}
 }

@@ -23,7 +23,7 @@ const timeout = 2 * time.Second
 // try makes one handshake for each expectation that needs one of its own. What the
 // gateway serves is judged by the first that showed it.
 func (p *Prover) try(ctx context.Context, j job) observation {
-	if err := p.config.Addresses.check(j.spot.ip); err != nil {
+	if err := p.config.Addresses.Check(j.spot.ip); err != nil {
 		return j.unknown(probe.AddressRefused, err.Error())
 	}
 	now := p.config.Clock.Now()
@@ -43,7 +43,9 @@ func (p *Prover) try(ctx context.Context, j job) observation {
 			seen[e] = probe.Finding{Verdict: probe.Unknown, Reason: probe.NoIdentity, Message: noIdentity(err)}
 			continue
 		default:
+			end := p.begin(j.spot.place)
 			facts = p.handshake(ctx, at, certificate)
+			end(facts.Outcome)
 		}
 		if shown.Chain == nil {
 			shown = facts

@@ -26,7 +26,10 @@ import (
 const trustDomain = "example.com"
 
 // clientNamespaces are where the agent may write callers' Secrets.
-var clientNamespaces = []string{"tutorial", "callers", "keystores", "brought", "below"}
+var clientNamespaces = []string{"tutorial", "callers", "keystores", "brought", "below", "counted"}
+
+// countWindow is how long nobody may have come without a certificate; a day by default.
+const countWindow = 6 * time.Second
 
 // suite is what all tests share.
 type suite struct {
@@ -93,7 +96,10 @@ func whole() bool {
 
 func (s *suite) start(ctx context.Context, directory string) error {
 	var err error
-	if s.stack, err = localstack.Start(ctx, localstack.Options{Replicas: 2, Progress: os.Stderr, Directory: directory}); err != nil {
+	if s.stack, err = localstack.Start(ctx, localstack.Options{
+		Replicas: 2, Progress: os.Stderr, Directory: directory,
+		GatewayAnnotations: map[string]string{"sidecar.istio.io/statsInclusionRegexps": `listener\..*\.ssl\.(handshake|no_certificate)`},
+	}); err != nil {
 		return err
 	}
 	if err := s.stack.ApplyYAML(ctx, kyma.CRD); err != nil {
@@ -122,7 +128,10 @@ func (s *suite) start(ctx context.Context, directory string) error {
 		},
 		// A killed agent's lease is waited for; and one that loses it on a busy machine is
 		// not started again here, as a kubelet would.
-		AgentArgs: []string{"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms"},
+		AgentArgs: []string{
+			"--leader-election-lease-duration=10s", "--leader-election-renew-deadline=8s", "--leader-election-retry-period=500ms",
+			"--count-period=1s", "--count-window=" + countWindow.String(),
+		},
 	})
 	return err
 }

@@ -71,6 +71,26 @@ func TestTheStatusTellsWhatIsStored(t *testing.T) {
 	told(t, "standing", "matched:0", "violating:0")
 }
 
+// Whose CAs callers are verified by is told as it is once the Secret is there, though nothing that names it changes.
+func TestTheStatusHearsOfSecrets(t *testing.T) {
+	const ns = "waiting"
+	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: waiting}}")
+	demand(t, "waiting", `{action: Audit, match: {namespaces: [waiting]}, require: {mode: Mutual}}`)
+	edge := parse(t, strings.NewReplacer("NAME", "edge", "NS", ns).Replace(gateway(mutual, https(host, simple))))
+	edge.SetAnnotations(map[string]string{"mtls.sallyport.dev/mode": "mutual", "mtls.sallyport.dev/authorities": "waiting/late"})
+	if err := person.Create(t.Context(), edge); err != nil {
+		t.Fatal(err)
+	}
+	removed(t, edge)
+	told(t, "waiting", "matched:1", "violating:1", "reason:UnmanagedTrust")
+	late := parse(t, "{apiVersion: mtls.sallyport.dev/v1alpha1, kind: CertificateAuthority, metadata: {name: late, namespace: waiting}, spec: {source: {type: SelfSigned}}}")
+	if err := person.Create(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	removed(t, late)
+	told(t, "waiting", "matched:1", "violating:0", "reason:Compliant")
+}
+
 // What only a look at everything shows is told too: a route that leads past a mutual Gateway.
 func TestTheStatusTellsWhatLeadsPast(t *testing.T) {
 	const ns = "passing"

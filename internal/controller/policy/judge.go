@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/condition"
+	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/pkg/policy"
 )
 
@@ -29,14 +30,16 @@ type judgement struct {
 	matched, violating, excepted int32
 	// violations are what single objects do not meet, and after them what only a look at everything shows.
 	violations []policy.Finding
+	// optional is how those stand that are to be mutual and are optional, by the reason of their endpoints.
+	optional map[string]int32
 	// stored are the objects that they are about, by kind, namespace and name, where an event can be about them.
 	stored map[string]client.Object
 }
 
 // judge holds all that is stored to a policy, in the order of the objects.
-func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object, snapshot *policy.Snapshot) judgement {
+func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object, snapshot *policy.Snapshot, endpoints steps) judgement {
 	demands := policy.New(p, defaultAuthority)
-	j := judgement{stored: map[string]client.Object{}}
+	j := judgement{stored: map[string]client.Object{}, optional: map[string]int32{}}
 	for _, o := range stored {
 		if !demands.Matches(o.Object) {
 			continue
@@ -45,6 +48,9 @@ func judge(p *v1alpha1.MutualTLSPolicy, defaultAuthority string, stored []object
 		if demands.Excepts(o.Object) {
 			j.excepted++
 			continue
+		}
+		if reason, optional := endpoints[endpoint.Key(o.Kind, o.stored)]; optional && p.Spec.Require.Mode == v1alpha1.ModeMutual {
+			j.optional[reason]++
 		}
 		j.stored[nameOf(v1alpha1.ViolatingKind(o.Kind), o.Namespace, o.Name)] = o.stored
 		for _, v := range demands.Judge(o.Object) {
@@ -86,10 +92,7 @@ func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Tim
 	for _, v := range j.violations {
 		counts[v.Reason]++
 	}
-	s.Reasons = nil
-	for _, reason := range slices.Sorted(maps.Keys(counts)) {
-		s.Reasons = append(s.Reasons, v1alpha1.ReasonCount{Reason: string(reason), Count: counts[reason]})
-	}
+	s.Reasons, s.Optional = reasonCounts(counts), reasonCounts(j.optional)
 	ready := condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonJudged, fmt.Sprintf(
 		"the API server judges every write of what is matched (action %s); %s", p.Spec.Action, j.sentence()))
 	if p.Spec.OptIn && !optsIn {
@@ -101,6 +104,14 @@ func (j judgement) status(p *v1alpha1.MutualTLSPolicy, optsIn bool, now time.Tim
 		compliant = condition.False(v1alpha1.ConditionCompliant, v1alpha1.ReasonViolated, j.sentence()+"; "+j.first())
 	}
 	s.Conditions = condition.Update(s.Conditions, p.Generation, now, ready, compliant)
+}
+
+func reasonCounts[R ~string](counts map[R]int32) []v1alpha1.ReasonCount {
+	var told []v1alpha1.ReasonCount
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		told = append(told, v1alpha1.ReasonCount{Reason: string(reason), Count: counts[reason]})
+	}
+	return told
 }
 
 // varied are the violations that the status names, in order: the first of each reason, then the first of each reason in each

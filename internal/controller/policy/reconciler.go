@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -31,6 +32,8 @@ type Reconciler struct {
 	// Edge says where Gateways land, and Synced whether it knows everything.
 	Edge   Topology
 	Synced func() bool
+	// Moved has everything looked at again: Gateways may land elsewhere now.
+	Moved <-chan event.GenericEvent
 	// DefaultAuthority is that of objects that name none, <namespace>/<name>; empty if the platform has none.
 	DefaultAuthority string
 	// OptsIn is whether the install opts objects in for policies that ask for it.
@@ -146,17 +149,21 @@ func (r *Reconciler) judgeAll(ctx context.Context, policies []v1alpha1.MutualTLS
 	if err != nil {
 		return err
 	}
+	endpoints, err := r.steps(ctx)
+	if err != nil {
+		return err
+	}
 	var failed error
 	for i := range policies {
-		failed = errors.Join(failed, r.tell(ctx, &policies[i], stored, snapshot, now))
+		failed = errors.Join(failed, r.tell(ctx, &policies[i], stored, snapshot, endpoints, now))
 	}
 	return failed
 }
 
 // tell writes the status of one policy, if it has changed.
-func (r *Reconciler) tell(ctx context.Context, policy *v1alpha1.MutualTLSPolicy, stored []object, snapshot *rules.Snapshot, now time.Time) error {
+func (r *Reconciler) tell(ctx context.Context, policy *v1alpha1.MutualTLSPolicy, stored []object, snapshot *rules.Snapshot, endpoints steps, now time.Time) error {
 	told := policy.DeepCopy()
-	found := judge(told, r.DefaultAuthority, stored, snapshot)
+	found := judge(told, r.DefaultAuthority, stored, snapshot, endpoints)
 	found.status(told, r.OptsIn, now)
 	if apiequality.Semantic.DeepEqual(policy.Status, told.Status) {
 		return nil

@@ -15,12 +15,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/controller/apirule"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/pkg/intent"
@@ -36,8 +38,15 @@ func everything(context.Context, client.Object) []reconcile.Request { return all
 // judged lets what a policy judges through: a status says nothing.
 var judged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
 
-// SetupWithManager registers the reconciler. It looks again when a policy, a Gateway or the labels of a
-// Namespace change; for APIRules see WatchAPIRules.
+// owned lets through that a Secret appears, goes, or becomes another object's: what is in it says nothing.
+var owned = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, _ := cluster.OwnerOf(e.ObjectOld)
+	after, _ := cluster.OwnerOf(e.ObjectNew)
+	return before != after
+}}
+
+// SetupWithManager registers the reconciler. It looks again when a policy, a Gateway, the labels of a
+// Namespace, whose a managed Secret is, how an optional endpoint stands, or the pods and Services of the ingresses change; for APIRules see WatchAPIRules.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	var err error
 	r.manager = mgr
@@ -46,6 +55,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.MutualTLSPolicy{}, handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(ingress.NewGatewayObject(), handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(judged)).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(owned)).
+		Watches(&v1alpha1.MutualTLSEndpoint{}, handler.EnqueueRequestsFromMapFunc(everything), builder.WithPredicates(stepped)).
+		WatchesRawSource(source.Channel(r.Moved, handler.EnqueueRequestsFromMapFunc(everything))).
 		Build(r)
 	return err
 }

@@ -1,0 +1,218 @@
+package handshakes
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// State says what is known of the callers of an endpoint.
+type State string
+
+// The states.
+const (
+	// Counting is that it was not counted for long enough yet.
+	Counting State = "Counting"
+	// AllWith is that for long enough nobody came without a certificate, and somebody with one.
+	AllWith State = "AllWith"
+	// SomeWithout is that somebody came without a certificate lately.
+	SomeWithout State = "SomeWithout"
+	// NoCallers is that it was counted for long enough and nobody came with a certificate.
+	NoCallers State = "NoCallers"
+	// Unreadable is that a replica does not answer, or answers with something else.
+	Unreadable State = "Unreadable"
+	// LeftOut is that a replica does not count handshakes.
+	LeftOut State = "LeftOut"
+	// NoReplicas is that there is no replica to ask.
+	NoReplicas State = "NoReplicas"
+)
+
+// Use is what is known of the callers of an endpoint. What the agent's own handshakes added is left out.
+type Use struct {
+	State State
+	// Since is when counting began. It begins anew where a count may have been lost.
+	Since time.Time
+	// Handshakes since then, and how many of them came with a certificate that was verified.
+	Handshakes, WithCertificate int64
+	// LastWithout is when it was seen last that somebody had come without; zero if that is not known of anybody.
+	LastWithout time.Time
+	// Trouble names the replica that could not be asked, and why; empty if none.
+	Trouble string
+}
+
+// Share is the share of handshakes that came with a certificate, for people. It is not rounded up to all.
+func (u Use) Share() string {
+	if u.Handshakes == 0 {
+		return "none"
+	}
+	tenths := u.WithCertificate * 1000 / u.Handshakes
+	return fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)
+}
+
+// tally is the count of an endpoint.
+type tally struct {
+	since       time.Time
+	lastWithout time.Time
+	// handshakes are those of others.
+	handshakes, without int64
+	counters            map[place]*counter
+}
+
+// place is one port of one replica.
+type place struct {
+	// replica is <namespace>/<pod>.
+	replica string
+	port    uint32
+}
+
+// counter is what was read of a place last.
+type counter struct {
+	// known is whether anything was.
+	known bool
+	// without is how many had no certificate. It is current, the other numbers are when they were exact last.
+	without    uint64
+	handshakes uint64
+	// own is how many handshakes the agent itself had completed there when handshakes was read.
+	own uint64
+	// exact is whether handshakes and own belong together; inexact is how often in a row they did not since.
+	exact   bool
+	inexact int
+	// read is when, and gone when the place ceased to be one; zero while it is.
+	read, gone time.Time
+	// trouble is why it could not be read now; nil if it was.
+	trouble error
+}
+
+// maxInexact is how often in a row handshakes are not counted because the agent is in one itself: an agent with much to try is
+// so nearly always, and then a few of its own are taken for others, or others for its own.
+const maxInexact = 10
+
+// remembered is how long a place is that ceased to be one: a pod that is Ready again goes on counting.
+const remembered = time.Hour
+
+// newTally begins with the places as they stand, whatever they counted before.
+func newTally(places []place, lastWithout, now time.Time) *tally {
+	t := &tally{since: now, lastWithout: lastWithout, counters: map[place]*counter{}}
+	for _, p := range places {
+		t.counters[p] = &counter{read: now}
+	}
+	return t
+}
+
+// place takes the places as they stand now. What a new replica counts counts from its beginning. Where one goes of
+// which nothing was read lately, what it counted is lost, and all begins anew.
+func (t *tally) place(places []place, lately time.Duration, now time.Time) {
+	wanted := map[place]bool{}
+	for _, p := range places {
+		wanted[p] = true
+		if c := t.counters[p]; c == nil {
+			t.counters[p] = &counter{known: true, exact: true, read: now}
+		} else {
+			c.gone = time.Time{}
+		}
+	}
+	for p, c := range t.counters {
+		switch {
+		case wanted[p]:
+		case c.gone.IsZero():
+			c.gone, c.trouble = now, nil
+			if now.Sub(c.read) > lately {
+				t.restart(now)
+			}
+		case now.Sub(c.gone) > remembered:
+			delete(t.counters, p)
+		}
+	}
+}
+
+// restart begins anew.
+func (t *tally) restart(now time.Time) {
+	t.since, t.handshakes, t.without = now, 0, 0
+}
+
+// absorb takes what was read of a place. A count that is below the one before began anew, with the replica.
+func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now time.Time) {
+	c := t.counters[p]
+	if c == nil || !c.gone.IsZero() {
+		return
+	}
+	before := *c
+	c.known, c.without, c.read, c.trouble = true, count.WithoutCertificate, now, nil
+	if c.inexact++; mine.exact || c.inexact > maxInexact {
+		c.handshakes, c.own, c.exact, c.inexact = count.Handshakes, mine.completed, true, 0
+	}
+	if !before.known {
+		return
+	}
+	lost := false
+	if count.Handshakes < before.handshakes || count.WithoutCertificate < before.without {
+		before.handshakes, before.without = 0, 0
+		if c.inexact > 0 {
+			c.handshakes = 0
+		}
+		lost = now.Sub(before.read) > lately
+	}
+	without := int64(count.WithoutCertificate - before.without) //nolint:gosec // below maxCount
+	if without > 0 {
+		t.lastWithout = now
+	}
+	if lost {
+		t.restart(now)
+		return
+	}
+	t.without += without
+	if before.exact && c.inexact == 0 {
+		t.handshakes += int64(c.handshakes-before.handshakes) - int64(c.own-before.own) //nolint:gosec // below maxCount
+	}
+}
+
+// fail notes that a place could not be read.
+func (t *tally) fail(p place, trouble error) {
+	if c := t.counters[p]; c != nil && c.gone.IsZero() {
+		c.trouble = trouble
+	}
+}
+
+// use is what follows, for a window in which nobody may have come without a certificate.
+func (t *tally) use(window time.Duration, now time.Time) Use {
+	u := Use{Since: t.since, Handshakes: max(t.handshakes, t.without), LastWithout: t.lastWithout}
+	u.WithCertificate = u.Handshakes - t.without
+	replicas, worst := 0, place{}
+	var trouble error
+	for p, c := range t.counters {
+		if !c.gone.IsZero() {
+			continue
+		}
+		replicas++
+		if c.trouble != nil && (trouble == nil || p.before(worst)) {
+			trouble, worst = c.trouble, p
+		}
+	}
+	if trouble != nil {
+		u.Trouble = worst.replica + ": " + trouble.Error()
+	}
+	u.State = t.state(u, trouble, replicas, window, now)
+	return u
+}
+
+func (t *tally) state(u Use, trouble error, replicas int, window time.Duration, now time.Time) State {
+	switch {
+	case !t.lastWithout.IsZero() && now.Sub(t.lastWithout) < window:
+		return SomeWithout
+	case replicas == 0:
+		return NoReplicas
+	case isLeftOut(trouble):
+		return LeftOut
+	case trouble != nil:
+		return Unreadable
+	case now.Sub(t.since) < window:
+		return Counting
+	case u.WithCertificate == 0:
+		return NoCallers
+	}
+	return AllWith
+}
+
+func (p place) before(other place) bool {
+	return strings.Compare(p.replica, other.replica) < 0 || p.replica == other.replica && p.port < other.port
+}

@@ -1,0 +1,238 @@
+package handshakes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"sallyport.dev/sallyport/internal/ingress"
+)
+
+const (
+	// concurrent bounds the replicas that are asked at the same time.
+	concurrent = 8
+	// told is how many times in a window new numbers are told at most. Another state is told at once.
+	told = 144
+	// apart is the least time between two rounds: at the start thousands of endpoints come at once.
+	apart = time.Second
+	// late is how many periods a replica may go unread until what it counted is held for lost when it goes.
+	late = 2
+)
+
+// Config is what a Watcher needs.
+type Config struct {
+	// Period is how often each replica is asked; above zero.
+	Period time.Duration
+	// Window is how long nobody may have come without a certificate until it is told that all have one.
+	Window time.Duration
+	// Dialable says why an address is not dialled, nil if it is.
+	Dialable func(ip string) error
+	// Own is how many handshakes the agent itself has completed at a port of a replica, <namespace>/<pod>, and how many are
+	// underway there.
+	Own func(replica string, port uint32) (completed uint64, underway int)
+	// Clock is what everything is timed with.
+	Clock clock.WithTicker
+	// Changed is told of each Gateway of which there is something new to tell. It must not wait.
+	Changed func(gateway types.NamespacedName)
+}
+
+// Watcher counts the callers of endpoints. It is no state: an agent that begins counts anew. It is safe for concurrent use.
+type Watcher struct {
+	config Config
+	reader *Reader
+
+	mu        sync.Mutex
+	endpoints map[types.NamespacedName]*endpoint
+	wake      chan struct{}
+}
+
+// endpoint is one whose callers are counted.
+type endpoint struct {
+	gateway  types.NamespacedName
+	replicas map[place]ingress.Replica
+	tally    *tally
+	// told is what is told of it, and since when.
+	told   Use
+	toldAt time.Time
+}
+
+// New returns a Watcher that asks nobody until it is started.
+func New(c Config) *Watcher {
+	return &Watcher{config: c, reader: NewReader(), endpoints: map[types.NamespacedName]*endpoint{}, wake: make(chan struct{}, 1)}
+}
+
+// Watch says at which replicas the callers of an endpoint are counted from now on, and what is known of them by now.
+// LastWithout is what an agent before this one told of that; zero if it told nothing.
+func (w *Watcher) Watch(name, gateway types.NamespacedName, replicas []ingress.Replica, lastWithout, now time.Time) Use {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := make(map[place]ingress.Replica, len(replicas))
+	for _, r := range replicas {
+		at[place{replica: nameOf(r), port: r.Port}] = r
+	}
+	places := slices.Collect(maps.Keys(at))
+	e := w.endpoints[name]
+	if e == nil {
+		e = &endpoint{tally: newTally(places, lastWithout, now)}
+		w.endpoints[name] = e
+		e.tell(e.tally.use(w.config.Window, now), now)
+		select {
+		case w.wake <- struct{}{}:
+		default: // it is awake already
+		}
+	}
+	e.gateway, e.replicas = gateway, at
+	e.tally.place(places, late*w.config.Period, now)
+	if (e.told.State == NoReplicas) != (len(at) == 0) {
+		e.tell(e.tally.use(w.config.Window, now), now)
+	}
+	return e.told
+}
+
+// Forget drops an endpoint and what is known of it.
+func (w *Watcher) Forget(endpoint types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.endpoints, endpoint)
+}
+
+// NeedLeaderElection says that the leader alone counts.
+func (*Watcher) NeedLeaderElection() bool { return true }
+
+// Start asks all replicas once a period until the context ends.
+func (w *Watcher) Start(ctx context.Context) error {
+	ticker := w.config.Clock.NewTicker(w.config.Period)
+	defer ticker.Stop()
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+			if w.config.Clock.Since(last) < apart {
+				continue // the next period is soon enough
+			}
+		case <-ticker.C():
+		}
+		w.round(ctx)
+		last = w.config.Clock.Now()
+	}
+}
+
+// answer is what became of asking one replica.
+type answer struct {
+	own    map[uint32]own
+	counts map[uint32]Count
+	err    error
+}
+
+// own is how many handshakes the agent has completed, and whether none may have been completed that is not among them.
+type own struct {
+	completed uint64
+	exact     bool
+}
+
+// round asks each replica once.
+func (w *Watcher) round(ctx context.Context) {
+	wanted, ports := w.wanted()
+	var mu sync.Mutex
+	answers := make(map[string]answer, len(wanted))
+	var group errgroup.Group
+	group.SetLimit(concurrent)
+	for name, replica := range wanted {
+		group.Go(func() error {
+			a := w.ask(ctx, name, replica, ports[name])
+			mu.Lock()
+			defer mu.Unlock()
+			answers[name] = a
+			return nil
+		})
+	}
+	_ = group.Wait() // no answer is an answer
+	if ctx.Err() != nil {
+		return // what was interrupted says nothing
+	}
+	for _, gateway := range w.take(answers, w.config.Clock.Now()) {
+		w.config.Changed(gateway)
+	}
+}
+
+// wanted are the replicas to ask, and of which ports, by their names.
+func (w *Watcher) wanted() (replicas map[string]ingress.Replica, ports map[string][]uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	replicas, ports = map[string]ingress.Replica{}, map[string][]uint32{}
+	for _, e := range w.endpoints {
+		for p, r := range e.replicas {
+			replicas[p.replica] = r
+			if !slices.Contains(ports[p.replica], p.port) {
+				ports[p.replica] = append(ports[p.replica], p.port)
+			}
+		}
+	}
+	return replicas, ports
+}
+
+// ask asks one replica.
+func (w *Watcher) ask(ctx context.Context, name string, r ingress.Replica, ports []uint32) answer {
+	if err := w.config.Dialable(r.IP); err != nil {
+		return answer{err: err}
+	}
+	a := answer{own: map[uint32]own{}}
+	for _, port := range ports {
+		completed, underway := w.config.Own(name, port)
+		a.own[port] = own{completed, underway == 0}
+	}
+	a.counts, a.err = w.reader.Read(ctx, r.IP, r.Statistics)
+	for port, before := range a.own {
+		completed, underway := w.config.Own(name, port)
+		before.exact = before.exact && underway == 0 && completed == before.completed
+		a.own[port] = before
+	}
+	return a
+}
+
+// take makes what was read count, and returns the Gateways of which there is something new to tell.
+func (w *Watcher) take(answers map[string]answer, now time.Time) []types.NamespacedName {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var changed []types.NamespacedName
+	for _, e := range w.endpoints {
+		for p := range e.replicas {
+			a, asked := answers[p.replica]
+			count, counted := a.counts[p.port]
+			switch {
+			case !asked: // it came in the meantime
+			case a.err != nil:
+				e.tally.fail(p, a.err)
+			case !counted:
+				e.tally.fail(p, errLeftOut)
+			default:
+				e.tally.absorb(p, count, a.own[p.port], late*w.config.Period, now)
+			}
+		}
+		if use := e.tally.use(w.config.Window, now); e.news(use, w.config.Window/told, now) {
+			e.tell(use, now)
+			changed = append(changed, e.gateway)
+		}
+	}
+	return changed
+}
+
+// news reports whether there is something new to tell: another state, or, now and then, other numbers.
+func (e *endpoint) news(use Use, every time.Duration, now time.Time) bool {
+	return use.State != e.told.State || use.Trouble != e.told.Trouble || use != e.told && now.Sub(e.toldAt) >= every
+}
+
+func (e *endpoint) tell(use Use, now time.Time) { e.told, e.toldAt = use, now }
+
+func nameOf(r ingress.Replica) string { return r.Ingress.Namespace + "/" + r.Pod }
+
+func isLeftOut(err error) bool { return errors.Is(err, errLeftOut) }
