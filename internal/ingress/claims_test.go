@@ -78,6 +78,49 @@ func TestGatewaysConflictWhereIstiodWouldDropAServer(t *testing.T) {
 	}
 }
 
+func TestGatewaysThatLetInCallersWithoutACertificateOnAPort(t *testing.T) {
+	topology := NewTopology([]Ingress{public, partners},
+		[]Service{publicService("s", 1, ServicePort{Port: 443, TargetName: "https"}, ServicePort{Port: 444, TargetName: "https"}, ServicePort{Port: 445, Target: 9445})},
+		[]Pod{publicPod("a", nil)})
+	raw := func(mode, protocol string, port int64, selector map[string]any) Gateway {
+		server := map[string]any{"port": map[string]any{"number": port, "protocol": protocol}, "hosts": []any{"b.example.com"}}
+		if mode != "none" {
+			server["tls"] = map[string]any{"mode": mode}
+		}
+		if mode == "absent" {
+			server["tls"] = map[string]any{"credentialName": "x"}
+		}
+		return GatewayFrom(map[string]any{"metadata": map[string]any{"namespace": "other", "name": "gw"}, "spec": map[string]any{"selector": selector, "servers": []any{server}}})
+	}
+	here, elsewhere := map[string]any{"app": "istio-ingressgateway"}, map[string]any{"app": "another"}
+	for name, test := range map[string]struct {
+		stored Gateway
+		want   bool
+	}{
+		"SIMPLE":                            {raw("SIMPLE", "HTTPS", 443, here), true},
+		"no mode, which is SIMPLE":          {raw("absent", "HTTPS", 443, here), true},
+		"OPTIONAL_MUTUAL":                   {raw("OPTIONAL_MUTUAL", "HTTPS", 443, here), true},
+		"bytes behind SIMPLE":               {raw("SIMPLE", "TLS", 443, here), true},
+		"another port with the same target": {raw("SIMPLE", "HTTPS", 444, here), true},
+		"another target":                    {raw("SIMPLE", "HTTPS", 445, here), false},
+		"another ingress":                   {raw("SIMPLE", "HTTPS", 443, elsewhere), false},
+		"MUTUAL":                            {raw("MUTUAL", "HTTPS", 443, here), false},
+		"PASSTHROUGH":                       {raw("PASSTHROUGH", "TLS", 443, here), false},
+		"plain HTTP":                        {raw("none", "HTTP", 443, here), false},
+		"a redirect":                        {raw("", "HTTP", 443, here), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claims := NewClaims()
+			mine := gateway("shop", "edge", 1, func(g *Gateway) { g.Servers[0].Anonymous = true }, "a.example.com")
+			claims.Set(mine)
+			claims.Set(test.stored)
+			if got := len(claims.Anonymous(topology, mine)) == 1; got != test.want {
+				t.Errorf("counts with it: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
 func TestHostsAreComparedCanonically(t *testing.T) {
 	for given, want := range map[string]string{
 		"a.example.com":       "a.example.com",
