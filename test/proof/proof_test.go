@@ -44,6 +44,20 @@ func TestAHealthyEdgeMeetsEverything(t *testing.T) {
 	eventuallyProven(t, "healthy", "gateway-optional", forAll-1)
 }
 
+// Gateways as Istio installs them leave out of their statistics who came with a certificate. That is said, and what to do.
+func TestGatewaysThatDoNotCountHandshakes(t *testing.T) {
+	namespace(t, "uncounted")
+	apply(t, gatewayYAML("uncounted", "edge", "uncounted.example.com", "mtls.sallyport.dev/mode: optional", ""))
+	want := fmt.Sprintf("ReadyForMutual=Unknown (StatisticsLeftOut: how many callers have certificates is not known: replica %s: its statistics leave handshakes out; annotate the ingress's pods with sidecar.istio.io/statsInclusionRegexps: ", replica(0))
+	eventually(t, patience, "that replicas do not count", func(ctx context.Context) error {
+		e, err := endpoint(ctx, "uncounted", "gateway-edge")
+		if err == nil && !strings.Contains(told(e), want) {
+			err = fmt.Errorf("conditions %s", told(e))
+		}
+		return err
+	})
+}
+
 // Where bytes are led on as they are, nothing is sent: a session ticket, or with TLS 1.2 the
 // handshake, shows who was let in.
 func TestAnOpaqueServer(t *testing.T) {
