@@ -158,12 +158,7 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		return err
 	}
 	account := types.NamespacedName{Namespace: p.config.options.Namespace, Name: serviceAccount}
-	policies := &policy.Reconciler{
-		Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, Moved: p.changes.Subscribe(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: recorder,
-	}
-	if named, is := p.config.settings.DefaultAuthority(); is {
-		policies.DefaultAuthority = named.String()
-	}
+	policies := p.policies(mgr)
 	add := []interface {
 		SetupWithManager(mgr manager.Manager) error
 	}{
@@ -198,6 +193,17 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 		return policies.WatchAPIRules(mgr)
 	}
 	return mgr.Add(&whenServed{mgr: mgr, clock: p.clock, add: served, absent: headers.None})
+}
+
+// policies is the controller of MutualTLSPolicies.
+func (p *parts) policies(mgr manager.Manager) *policy.Reconciler {
+	policies := &policy.Reconciler{
+		Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, Moved: p.changes.Subscribe(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: mgr.GetEventRecorder(recorderName),
+	}
+	if named, is := p.config.settings.DefaultAuthority(); is {
+		policies.DefaultAuthority = named.String()
+	}
+	return policies
 }
 
 // whenServed adds the controller of APIRules once the API server knows them: a

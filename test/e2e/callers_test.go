@@ -69,14 +69,7 @@ spec: {action: Audit, match: {namespaces: [counted]}, require: {mode: Mutual}}
 
 	serverSecret(t, "counted-open", open)
 	namespace(t, "counted-open")
-	apply(t, `
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: open, namespace: counted-open}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: ["open.counted.example.net"], tls: {mode: SIMPLE, credentialName: counted-open}}]
-`)
+	apply(t, openGatewayYAML("counted-open", "counted-open", open))
 	call(edge.Caller{Roots: friend.Roots}, 3)
 	counted(9, 6)
 	says("Unknown PortShared: ", "without a certificate", "counted-open/open")

@@ -27,14 +27,8 @@ spec: {action: Audit, match: {namespaces: [policed]}, require: {mode: Mutual, mi
 
 	serverSecret(t, "policed-open", open)
 	namespace(t, "policed-open")
-	way := `
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: open, namespace: policed-open}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: ["open.policed.example.net"], tls: {mode: SIMPLE, credentialName: policed-open}}]
----` + strings.NewReplacer("gateways: [policed/past]", "gateways: [policed-open/open]").Replace(routeYAML(ns, "past", open))
+	way := openGatewayYAML("policed-open", "policed-open", open) +
+		"---" + strings.NewReplacer("gateways: [policed/past]", "gateways: [policed-open/open]").Replace(routeYAML(ns, "past", open))
 	apply(t, way)
 	stranger := func(ctx context.Context) int {
 		return edge.Caller{}.Call(ctx, shared.stack.Gateways()[0].HTTPS, open, open, "/status/418", nil).Status
@@ -54,4 +48,16 @@ spec:
 		t.Fatal(err)
 	}
 	tells(t, "MutualTLSPolicy", "", "policed", "Compliant", "True Compliant: ")
+}
+
+// openGatewayYAML is a Gateway that asks nobody for a certificate, with a server certificate of somebody's.
+func openGatewayYAML(namespace, credential, host string) string {
+	return fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: open, namespace: %s}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: ["%s"], tls: {mode: SIMPLE, credentialName: %s}}]
+`, namespace, host, credential)
 }
