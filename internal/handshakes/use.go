@@ -130,7 +130,8 @@ func (t *tally) restart(now time.Time) {
 	t.since, t.handshakes, t.without = now, 0, 0
 }
 
-// absorb takes what was read of a place. A count that is below the one before began anew, with the replica.
+// absorb takes what was read of a place. A count that is below the one before began anew, with the replica. One that could
+// not be read for long shows nothing of the time before it is read first.
 func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now time.Time) {
 	c := t.counters[p]
 	if c == nil || !c.gone.IsZero() {
@@ -142,6 +143,9 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		c.handshakes, c.own, c.exact, c.inexact = count.Handshakes, mine.completed, true, 0
 	}
 	if !before.known {
+		if now.Sub(before.read) > lately {
+			t.restart(now) // who came until now is not known
+		}
 		return
 	}
 	lost := false

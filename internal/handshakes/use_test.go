@@ -83,6 +83,8 @@ func TestWhatIsKnownOfCallers(t *testing.T) {
 			want: Use{State: Counting, Since: noon.Add(time.Hour)}},
 		"a replica that comes back goes on": {steps: []step{{0, read(first, 100, 100, 0)}, {10 * time.Second, placed()}, {20 * time.Second, read(first, 999, 999, 0)}, {30 * time.Second, placed(first)}, {30 * time.Second, read(first, 101, 100, 0)}}, at: day,
 			want: Use{State: AllWith, Since: noon, Handshakes: 1, WithCertificate: 1}},
+		"a replica that is read first after long: who came before is not known": {steps: []step{{20 * time.Hour, read(first, 900, 50, 7)}, {21 * time.Hour, read(first, 1000, 50, 7)}}, at: day,
+			want: Use{State: Counting, Since: noon.Add(20 * time.Hour), Handshakes: 100, WithCertificate: 100}},
 		"no replica": {steps: []step{{time.Second, placed()}}, at: day, want: Use{State: NoReplicas, Since: noon}},
 		"a replica that does not answer": {steps: []step{{0, placed(first, second)}, {0, read(first, 0, 0, 0)}, {0, failing(second, silent)}}, at: day,
 			want: Use{State: Unreadable, Since: noon, Trouble: "istio-system/b: port 15090, where its statistics are, could not be reached"}},
