@@ -45,8 +45,9 @@ var statistics = "/stats/prometheus?filter=" + url.QueryEscape(`^listener\..*\.s
 const (
 	// readTimeout bounds one look at one replica.
 	readTimeout = 2 * time.Second
-	// maxAnswer bounds what is read of its answer: some 200 bytes for each of a few listeners.
-	maxAnswer = 1 << 20
+	// maxAnswer bounds what is read of its answer: some 200 bytes for each listener, of which there are a few; this is 300.
+	// What is parsed takes 60 times as much memory at worst, for each of those that are asked at the same time.
+	maxAnswer = 1 << 16
 	// maxCount bounds a count: what is above is no whole number any more.
 	maxCount = 1 << 53
 )
@@ -135,7 +136,9 @@ func sums(family *dto.MetricFamily) (map[uint32]uint64, error) {
 		if !(value >= 0 && value < maxCount) { // nor NaN
 			return nil, fmt.Errorf("the series of port %d is no count: %v", port, value)
 		}
-		byPort[port] += uint64(value)
+		if byPort[port] += uint64(value); byPort[port] >= maxCount {
+			return nil, fmt.Errorf("the series of port %d are no count together: %d", port, byPort[port])
+		}
 	}
 	return byPort, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,21 +54,23 @@ func TestWhatAReplicaAnswers(t *testing.T) {
 		want   map[uint32]Count
 		fails  string
 	}{
-		"as Envoy":                      {answer: says(asEnvoy), want: map[uint32]Count{8443: {12, 3}}},
-		"an IPv6 listener":              {answer: says(both("[__]_8443", "4", "0")), want: map[uint32]Count{8443: {4, 0}}},
-		"listeners of one port":         {answer: says(strings.Replace(asEnvoy, "# TYPE envoy_listener_ssl_no", series(handshakesCounter, "[__]_8443", "5")+"# TYPE envoy_listener_ssl_no", 1)), want: map[uint32]Count{8443: {17, 3}}},
-		"nothing is counted":            {answer: says(""), fails: errLeftOut.Error()},
-		"only the one number":           {answer: says("# TYPE " + handshakesCounter + " counter\n" + series(handshakesCounter, "0.0.0.0_8443", "5")), fails: errLeftOut.Error()},
-		"only the one number of a port": {answer: says(series(handshakesCounter, "0.0.0.0_9443", "5") + both("0.0.0.0_8443", "1", "0")), fails: other}, // a TYPE after its series
-		"not of a port":                 {answer: says(both("internal", "5", "1")), fails: errLeftOut.Error()},
-		"below zero":                    {answer: says(both("0.0.0.0_8443", "-1", "0")), fails: other},
-		"no number":                     {answer: says(both("0.0.0.0_8443", "NaN", "0")), fails: other},
-		"without end":                   {answer: says(both("0.0.0.0_8443", "+Inf", "0")), fails: other},
-		"more than can be counted":      {answer: says(both("0.0.0.0_8443", "1e300", "0")), fails: other},
-		"cut off":                       {answer: says(asEnvoy[:len(asEnvoy)-2]), fails: other},
-		"a page":                        {answer: says("<html>not found</html>"), fails: other},
-		"too long":                      {answer: says(asEnvoy + strings.Repeat("# nothing\n", maxAnswer/10)), fails: other},
-		"an error":                      {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, fails: "answered with status 403"},
+		"as Envoy":                           {answer: says(asEnvoy), want: map[uint32]Count{8443: {12, 3}}},
+		"an IPv6 listener":                   {answer: says(both("[__]_8443", "4", "0")), want: map[uint32]Count{8443: {4, 0}}},
+		"listeners of one port":              {answer: says(strings.Replace(asEnvoy, "# TYPE envoy_listener_ssl_no", series(handshakesCounter, "[__]_8443", "5")+"# TYPE envoy_listener_ssl_no", 1)), want: map[uint32]Count{8443: {17, 3}}},
+		"nothing is counted":                 {answer: says(""), fails: errLeftOut.Error()},
+		"only the one number":                {answer: says("# TYPE " + handshakesCounter + " counter\n" + series(handshakesCounter, "0.0.0.0_8443", "5")), fails: errLeftOut.Error()},
+		"only the one number of a port":      {answer: says(series(handshakesCounter, "0.0.0.0_9443", "5") + both("0.0.0.0_8443", "1", "0")), fails: other}, // a TYPE after its series
+		"not of a port":                      {answer: says(both("internal", "5", "1")), fails: errLeftOut.Error()},
+		"below zero":                         {answer: says(both("0.0.0.0_8443", "-1", "0")), fails: other},
+		"no number":                          {answer: says(both("0.0.0.0_8443", "NaN", "0")), fails: other},
+		"without end":                        {answer: says(both("0.0.0.0_8443", "+Inf", "0")), fails: other},
+		"more than can be counted":           {answer: says(both("0.0.0.0_8443", "1e300", "0")), fails: other},
+		"more than can be counted, together": {answer: says(both("0.0.0.0_8443", "9007199254740991", "0") + series(anonymousCounter, "[__]_8443", "9007199254740991") + series(anonymousCounter, "10.0.0.1_8443", "1")), fails: other},
+		"cut off":                            {answer: says(asEnvoy[:len(asEnvoy)-2]), fails: other},
+		"a page":                             {answer: says("<html>not found</html>"), fails: other},
+		"too long":                           {answer: says(asEnvoy + strings.Repeat("# nothing\n", maxAnswer/10)), fails: other},
+		"as long as may be":                  {answer: says(asEnvoy + strings.Repeat("#\n", (maxAnswer-len(asEnvoy))/2)), want: map[uint32]Count{8443: {12, 3}}},
+		"an error":                           {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, fails: "answered with status 403"},
 		"a way elsewhere, which is not gone": {answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, fails: "answered with status 302"},
@@ -99,6 +102,23 @@ func TestAReplicaThatIsNotThere(t *testing.T) {
 	_ = listener.Close()
 	if _, err := NewReader().Read(t.Context(), ip, uint32(address.Port)); err == nil || errors.Is(err, errLeftOut) { //nolint:gosec // a port
 		t.Errorf("reading port %d of nobody (somebody is at %d): %v", address.Port, port, err)
+	}
+}
+
+// An agent has some 200 MiB, and asks eight replicas at the same time: what one of them answers must not take what all share.
+func TestWhatAnAnswerTakes(t *testing.T) {
+	var text strings.Builder
+	for n := 0; text.Len() < maxAnswer-16; n++ {
+		fmt.Fprintf(&text, "a%s 1\n", strconv.FormatInt(int64(n), 36))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := parse([]byte(text.String())); !errors.Is(err, errLeftOut) {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if taken := (after.TotalAlloc - before.TotalAlloc) >> 20; taken > 16 {
+		t.Errorf("an answer of %d bytes takes %d MiB", text.Len(), taken)
 	}
 }
 

@@ -164,9 +164,9 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		t.restart(now)
 		return
 	}
-	t.without += without
+	t.without = min(t.without+without, maxCount)
 	if before.exact && c.inexact == 0 {
-		t.handshakes += int64(c.handshakes-before.handshakes) - int64(c.own-before.own) //nolint:gosec // below maxCount
+		t.handshakes = min(t.handshakes+int64(c.handshakes-before.handshakes)-int64(c.own-before.own), maxCount) //nolint:gosec // below maxCount
 	}
 }
 

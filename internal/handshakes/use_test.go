@@ -85,6 +85,8 @@ func TestWhatIsKnownOfCallers(t *testing.T) {
 			want: Use{State: AllWith, Since: noon, Handshakes: 1, WithCertificate: 1}},
 		"a replica that is read first after long: who came before is not known": {steps: []step{{20 * time.Hour, read(first, 900, 50, 7)}, {21 * time.Hour, read(first, 1000, 50, 7)}}, at: day,
 			want: Use{State: Counting, Since: noon.Add(20 * time.Hour), Handshakes: 100, WithCertificate: 100}},
+		"a replica that claims more than can be counted, again and again": {steps: []step{{0, read(first, 0, 0, 0)}, {time.Second, read(first, maxCount-1, maxCount-1, 0)}, {2 * time.Second, read(first, 0, 0, 0)}, {3 * time.Second, read(first, maxCount-1, maxCount-1, 0)}}, at: time.Hour,
+			want: Use{State: SomeWithout, Since: noon, Handshakes: maxCount, LastWithout: noon.Add(3 * time.Second)}},
 		"no replica": {steps: []step{{time.Second, placed()}}, at: day, want: Use{State: NoReplicas, Since: noon}},
 		"a replica that does not answer": {steps: []step{{0, placed(first, second)}, {0, read(first, 0, 0, 0)}, {0, failing(second, silent)}}, at: day,
 			want: Use{State: Unreadable, Since: noon, Trouble: "istio-system/b: port 15090, where its statistics are, could not be reached"}},
