@@ -18,8 +18,11 @@ import (
 const (
 	// concurrent bounds the replicas that are asked at the same time.
 	concurrent = 8
-	// told is how many times in a window new numbers are told at most. Another state is told at once.
+	// told is how many times in a window new numbers are told at most. Another state is told at once, mostly.
 	told = 144
+	// hasty is how many times in a row something is told sooner than that. A replica that answers now and then, or that
+	// wants it so, must not have a status written with every look.
+	hasty = 4
 	// apart is the least time between two rounds: at the start thousands of endpoints come at once.
 	apart = time.Second
 	// late is how many periods a replica may go unread until what it counted is held for lost when it goes.
@@ -58,9 +61,10 @@ type endpoint struct {
 	gateway  types.NamespacedName
 	replicas map[place]ingress.Replica
 	tally    *tally
-	// told is what is told of it, and since when.
-	told   Use
-	toldAt time.Time
+	// told is what is told of it, and since when; hurried is how many times in a row it was told sooner than numbers are.
+	told    Use
+	toldAt  time.Time
+	hurried int
 }
 
 // New returns a Watcher that asks nobody until it is started.
@@ -82,7 +86,7 @@ func (w *Watcher) Watch(name, gateway types.NamespacedName, replicas []ingress.R
 	if e == nil {
 		e = &endpoint{tally: newTally(places, lastWithout, now)}
 		w.endpoints[name] = e
-		e.tell(e.tally.use(w.config.Window, now), now)
+		e.tell(e.tally.use(w.config.Window, now), w.every(), now)
 		select {
 		case w.wake <- struct{}{}:
 		default: // it is awake already
@@ -91,7 +95,7 @@ func (w *Watcher) Watch(name, gateway types.NamespacedName, replicas []ingress.R
 	e.gateway, e.replicas = gateway, at
 	e.tally.place(places, late*w.config.Period, now)
 	if (e.told.State == NoReplicas) != (len(at) == 0) {
-		e.tell(e.tally.use(w.config.Window, now), now)
+		e.tell(e.tally.use(w.config.Window, now), w.every(), now)
 	}
 	return e.told
 }
@@ -218,20 +222,37 @@ func (w *Watcher) take(answers map[string]answer, now time.Time) []types.Namespa
 				e.tally.absorb(p, count, a.own[p.port], late*w.config.Period, now)
 			}
 		}
-		if use := e.tally.use(w.config.Window, now); e.news(use, w.config.Window/told, now) {
-			e.tell(use, now)
+		if use := e.tally.use(w.config.Window, now); e.news(use, w.every(), now) {
+			e.tell(use, w.every(), now)
 			changed = append(changed, e.gateway)
 		}
 	}
 	return changed
 }
 
-// news reports whether there is something new to tell: another state, or, now and then, other numbers.
+// news reports whether there is something new to tell: another state, or, now and then, something else. That somebody came
+// without a certificate, and that it is no more known that all have one, waits for nothing.
 func (e *endpoint) news(use Use, every time.Duration, now time.Time) bool {
-	return use.State != e.told.State || use.Trouble != e.told.Trouble || use != e.told && now.Sub(e.toldAt) >= every
+	switch {
+	case use == e.told:
+		return false
+	case now.Sub(e.toldAt) >= every:
+		return true
+	case use.State == e.told.State:
+		return false
+	}
+	return use.State == SomeWithout || e.told.State == AllWith || e.hurried < hasty
 }
 
-func (e *endpoint) tell(use Use, now time.Time) { e.told, e.toldAt = use, now }
+func (e *endpoint) tell(use Use, every time.Duration, now time.Time) {
+	if e.hurried++; now.Sub(e.toldAt) >= every {
+		e.hurried = 0
+	}
+	e.told, e.toldAt = use, now
+}
+
+// every is how often new numbers are told.
+func (w *Watcher) every() time.Duration { return w.config.Window / told }
 
 func nameOf(r ingress.Replica) string { return r.Ingress.Namespace + "/" + r.Pod }
 

@@ -121,10 +121,41 @@ func TestNumbersAreToldNowAndThen(t *testing.T) {
 		"new numbers, soon":          {Use{State: Counting, Handshakes: 1}, time.Minute, false},
 		"new numbers, after a while": {Use{State: Counting, Handshakes: 1}, 10 * time.Minute, true},
 		"another state":              {Use{State: SomeWithout}, 0, true},
-		"another trouble":            {Use{State: Counting, Trouble: "a"}, 0, true},
+		"another trouble, soon":      {Use{State: Counting, Trouble: "a"}, time.Minute, false},
 	} {
 		if got := e.news(test.use, 10*time.Minute, noon.Add(test.after)); got != test.want {
 			t.Errorf("%s: told %t, want %t", name, got, test.want)
+		}
+	}
+}
+
+// A replica decides what it answers: it is not to decide how often a status is written.
+func TestAReplicaThatFlaps(t *testing.T) {
+	const every, look = 10 * time.Minute, 30 * time.Second
+	unreadable := func(n int) Use { return Use{State: Unreadable, Trouble: fmt.Sprintf("istio-system/a: status %d", n)} }
+	for name, test := range map[string]struct {
+		at func(n int) Use
+		// most is how often it is told in a day at most.
+		most int
+	}{
+		"another status with each look":  {unreadable, 24 * 6},
+		"it answers every other time":    {func(n int) Use { return []Use{unreadable(0), {State: Counting}}[n%2] }, 24 * 6 * (hasty + 1)},
+		"it answers, and all had one":    {func(n int) Use { return []Use{unreadable(0), {State: AllWith}}[n%2] }, 24 * 6 * (hasty + 1)},
+		"three answers, one after other": {func(n int) Use { return []Use{unreadable(0), {State: LeftOut}, {State: NoCallers}}[n%3] }, 24 * 6 * (hasty + 1)},
+	} {
+		e, times := &endpoint{told: Use{State: Counting}, toldAt: noon}, 0
+		for n := range int(24 * time.Hour / look) {
+			now, use := noon.Add(time.Duration(n)*look), test.at(n)
+			if e.news(use, every, now) {
+				times++
+				e.tell(use, every, now)
+			}
+			if e.told.State == AllWith && use.State != AllWith {
+				t.Fatalf("%s: it is told for longer than it is known that all have one", name)
+			}
+		}
+		if times > test.most {
+			t.Errorf("%s: told %d times in a day, want %d at most", name, times, test.most)
 		}
 	}
 }
