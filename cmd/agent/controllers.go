@@ -118,9 +118,11 @@ func (p *parts) addCallers(mgr manager.Manager) error {
 	if p.config.options.CountPeriod == 0 {
 		return nil
 	}
-	own := func(string, uint32) (uint64, int) { return 0, 0 }
+	own := func(string, uint32) handshakes.Own { return handshakes.Own{} }
 	if p.prover != nil {
-		own = p.prover.Completed
+		own = func(replica string, port uint32) handshakes.Own {
+			return handshakes.Own(p.prover.Passed(replica, port))
+		}
 	}
 	p.callers = handshakes.New(handshakes.Config{
 		Period: p.config.options.CountPeriod, Window: p.config.options.CountWindow,

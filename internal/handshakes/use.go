@@ -74,6 +74,10 @@ type counter struct {
 	handshakes uint64
 	// own is how many handshakes the agent itself had completed there when handshakes was read.
 	own uint64
+	// ownWithout is how many of the agent's own had no certificate when without was read, and unsettled whether without was
+	// left as it was the last time, because the agent was in such a one itself.
+	ownWithout uint64
+	unsettled  bool
 	// exact is whether handshakes and own belong together; inexact is how often in a row they did not since.
 	exact   bool
 	inexact int
@@ -116,7 +120,7 @@ func (t *tally) place(places []place, lately time.Duration, now time.Time) {
 		case wanted[p]:
 		case c.gone.IsZero():
 			c.gone, c.trouble = now, nil
-			if now.Sub(c.read) > lately {
+			if now.Sub(c.read) > lately || c.unsettled {
 				t.restart(now)
 			}
 		case now.Sub(c.gone) > remembered:
@@ -138,11 +142,12 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		return
 	}
 	before := *c
-	c.known, c.without, c.read, c.trouble = true, count.WithoutCertificate, now, nil
+	c.known, c.read, c.trouble = true, now, nil
 	if c.inexact++; mine.exact || c.inexact > maxInexact {
 		c.handshakes, c.own, c.exact, c.inexact = count.Handshakes, mine.completed, true, 0
 	}
 	if !before.known {
+		c.without, c.ownWithout = count.WithoutCertificate, mine.anonymous
 		if now.Sub(before.read) > lately {
 			t.restart(now) // who came until now is not known
 		}
@@ -150,13 +155,13 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 	}
 	lost := false
 	if count.Handshakes < before.handshakes || count.WithoutCertificate < before.without {
-		before.handshakes, before.without = 0, 0
+		before.handshakes, c.without = 0, 0
 		if c.inexact > 0 {
 			c.handshakes = 0
 		}
 		lost = now.Sub(before.read) > lately
 	}
-	without := int64(count.WithoutCertificate - before.without) //nolint:gosec // below maxCount
+	without := c.others(count, mine)
 	if without > 0 {
 		t.lastWithout = now
 	}
@@ -166,8 +171,28 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 	}
 	t.without = min(t.without+without, maxCount)
 	if before.exact && c.inexact == 0 {
+		if c.own < before.own {
+			before.own = 0 // it was forgotten, as nothing came for long
+		}
 		t.handshakes = min(t.handshakes+int64(c.handshakes-before.handshakes)-int64(c.own-before.own), maxCount) //nolint:gosec // below maxCount
 	}
+}
+
+// others is how many came without a certificate since it was told last, who are not the agent. It has to do so where a Gateway
+// on the port is to be mutual, and is let in as long as the replica has not heard of that. What came while it did so itself
+// is told the next time, and then whatever it does.
+func (c *counter) others(count Count, mine own) int64 {
+	theirs := count.WithoutCertificate - c.without
+	if theirs > 0 && !mine.settled && !c.unsettled {
+		c.unsettled = true
+		return 0
+	}
+	if mine.anonymous < c.ownWithout {
+		c.ownWithout = 0 // it was forgotten, as nothing came for long
+	}
+	theirs -= min(theirs, mine.anonymous-c.ownWithout)
+	c.without, c.ownWithout, c.unsettled = count.WithoutCertificate, mine.anonymous, false
+	return int64(theirs) //nolint:gosec // below maxCount
 }
 
 // fail notes that a place could not be read.

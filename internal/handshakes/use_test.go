@@ -28,11 +28,22 @@ type step struct {
 }
 
 func read(p place, handshakes, without, mine uint64) func(*tally, time.Time) {
-	return func(t *tally, now time.Time) { t.absorb(p, Count{handshakes, without}, own{mine, true}, lately, now) }
+	return func(t *tally, now time.Time) {
+		t.absorb(p, Count{handshakes, without}, own{completed: mine, exact: true, settled: true}, lately, now)
+	}
 }
 
 func inexact(p place, handshakes, without, mine uint64) func(*tally, time.Time) {
-	return func(t *tally, now time.Time) { t.absorb(p, Count{handshakes, without}, own{mine, false}, lately, now) }
+	return func(t *tally, now time.Time) {
+		t.absorb(p, Count{handshakes, without}, own{completed: mine, settled: true}, lately, now)
+	}
+}
+
+// anonymous is a look in which the agent had come without a certificate itself, and may be doing so.
+func anonymous(p place, handshakes, without, mine uint64, settled bool) func(*tally, time.Time) {
+	return func(t *tally, now time.Time) {
+		t.absorb(p, Count{handshakes, without}, own{completed: mine, exact: settled, anonymous: mine, settled: settled}, lately, now)
+	}
 }
 
 func placed(places ...place) func(*tally, time.Time) {
@@ -87,6 +98,18 @@ func TestWhatIsKnownOfCallers(t *testing.T) {
 			want: Use{State: Counting, Since: noon.Add(20 * time.Hour), Handshakes: 100, WithCertificate: 100}},
 		"a replica that claims more than can be counted, again and again": {steps: []step{{0, read(first, 0, 0, 0)}, {time.Second, read(first, maxCount-1, maxCount-1, 0)}, {2 * time.Second, read(first, 0, 0, 0)}, {3 * time.Second, read(first, maxCount-1, maxCount-1, 0)}}, at: time.Hour,
 			want: Use{State: SomeWithout, Since: noon, Handshakes: maxCount, LastWithout: noon.Add(3 * time.Second)}},
+		"the agent's own without a certificate are no callers": {steps: []step{{0, read(first, 10, 5, 0)}, {time.Minute, anonymous(first, 12, 7, 2, true)}}, at: day,
+			want: Use{State: NoCallers, Since: noon}},
+		"somebody without beside the agent's own": {steps: []step{{0, read(first, 10, 5, 0)}, {time.Minute, anonymous(first, 13, 8, 2, true)}}, at: time.Hour,
+			want: Use{State: SomeWithout, Since: noon, Handshakes: 1, LastWithout: noon.Add(time.Minute)}},
+		"the agent's own without a certificate is underway": {steps: []step{{0, read(first, 10, 5, 0)}, {time.Minute, anonymous(first, 11, 6, 0, false)}, {2 * time.Minute, anonymous(first, 11, 6, 1, true)}}, at: day,
+			want: Use{State: NoCallers, Since: noon}},
+		"somebody without beside one of the agent's that is refused": {steps: []step{{0, read(first, 10, 5, 0)}, {time.Minute, anonymous(first, 11, 6, 0, false)}, {2 * time.Minute, anonymous(first, 11, 6, 0, false)}}, at: time.Hour,
+			want: Use{State: SomeWithout, Since: noon, Handshakes: 1, LastWithout: noon.Add(2 * time.Minute)}},
+		"a replica that goes before it is known whether the agent's own was refused": {steps: []step{{0, placed(first, second)}, {0, read(first, 0, 0, 0)}, {0, read(second, 0, 0, 0)}, {time.Minute, anonymous(second, 1, 1, 0, false)}, {time.Minute, placed(first)}}, at: day,
+			want: Use{State: Counting, Since: noon.Add(time.Minute)}},
+		"the agent's own are forgotten": {steps: []step{{0, read(first, 10, 0, 9)}, {time.Minute, read(first, 12, 0, 1)}}, at: day,
+			want: Use{State: AllWith, Since: noon, Handshakes: 1, WithCertificate: 1}},
 		"no replica": {steps: []step{{time.Second, placed()}}, at: day, want: Use{State: NoReplicas, Since: noon}},
 		"a replica that does not answer": {steps: []step{{0, placed(first, second)}, {0, read(first, 0, 0, 0)}, {0, failing(second, silent)}}, at: day,
 			want: Use{State: Unreadable, Since: noon, Trouble: "istio-system/b: port 15090, where its statistics are, could not be reached"}},

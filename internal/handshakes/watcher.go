@@ -37,9 +37,8 @@ type Config struct {
 	Window time.Duration
 	// Dialable says why an address is not dialled, nil if it is.
 	Dialable func(ip string) error
-	// Own is how many handshakes the agent itself has completed at a port of a replica, <namespace>/<pod>, and how many are
-	// underway there.
-	Own func(replica string, port uint32) (completed uint64, underway int)
+	// Own are the agent's own handshakes at a port of a replica, <namespace>/<pod>.
+	Own func(replica string, port uint32) Own
 	// Clock is what everything is timed with.
 	Clock clock.WithTicker
 	// Changed is told of each Gateway of which there is something new to tell. It must not wait.
@@ -137,10 +136,30 @@ type answer struct {
 	err    error
 }
 
+// Own are handshakes of the agent itself: how many it has completed, and how many are underway, which may have been completed
+// as the replica sees it; and how many of them are without a certificate.
+type Own struct {
+	Completed         uint64
+	Underway          int
+	Anonymous         uint64
+	AnonymousUnderway int
+}
+
 // own is how many handshakes the agent has completed, and whether none may have been completed that is not among them.
 type own struct {
 	completed uint64
 	exact     bool
+	// anonymous are those without a certificate, and settled is exact of them alone.
+	anonymous uint64
+	settled   bool
+}
+
+// ownOf is what was the agent's own while a replica was asked.
+func ownOf(before, after Own) own {
+	return own{
+		completed: before.Completed, exact: before.Underway == 0 && after.Underway == 0 && before.Completed == after.Completed,
+		anonymous: before.Anonymous, settled: before.AnonymousUnderway == 0 && after.AnonymousUnderway == 0 && before.Anonymous == after.Anonymous,
+	}
 }
 
 // round asks each replica once.
@@ -189,16 +208,14 @@ func (w *Watcher) ask(ctx context.Context, name string, r ingress.Replica, ports
 	if err := w.config.Dialable(r.IP); err != nil {
 		return answer{err: err}
 	}
-	a := answer{own: map[uint32]own{}}
+	before := map[uint32]Own{}
 	for _, port := range ports {
-		completed, underway := w.config.Own(name, port)
-		a.own[port] = own{completed, underway == 0}
+		before[port] = w.config.Own(name, port)
 	}
+	a := answer{own: map[uint32]own{}}
 	a.counts, a.err = w.reader.Read(ctx, r.IP, r.Statistics)
-	for port, before := range a.own {
-		completed, underway := w.config.Own(name, port)
-		before.exact = before.exact && underway == 0 && completed == before.completed
-		a.own[port] = before
+	for port, earlier := range before {
+		a.own[port] = ownOf(earlier, w.config.Own(name, port))
 	}
 	return a
 }

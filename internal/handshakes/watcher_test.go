@@ -41,7 +41,7 @@ func watching(t *testing.T, dialable error) (w *Watcher, changed *atomic.Int64) 
 	changed = &atomic.Int64{}
 	w = New(Config{
 		Period: 20 * time.Millisecond, Window: 400 * time.Millisecond, Clock: clock.RealClock{},
-		Dialable: func(string) error { return dialable }, Own: func(string, uint32) (uint64, int) { return 0, 0 },
+		Dialable: func(string) error { return dialable }, Own: func(string, uint32) Own { return Own{} },
 		Changed: func(g types.NamespacedName) {
 			if g == gateway {
 				changed.Add(1)

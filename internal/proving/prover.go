@@ -53,20 +53,10 @@ type Prover struct {
 	queue    queue
 	// targets is how many there are.
 	targets int
-	// gates are what went through each port of a replica, whoever is there now.
-	gates map[gate]passed
-}
-
-// gate is one port of one replica, <namespace>/<pod>.
-type gate struct {
-	replica string
-	port    uint32
-}
-
-// passed are the agent's handshakes at a gate.
-type passed struct {
-	completed uint64
-	underway  int
+	// gates are what went through each port of a replica, whoever is there now; they are looked through when there are
+	// sweepAt of them.
+	gates   map[gate]*passed
+	sweepAt int
 }
 
 // subject is a Subject with its targets.
@@ -79,7 +69,7 @@ type subject struct {
 func New(c Config) *Prover {
 	return &Prover{
 		config: c, identities: newIdentities(c.TrustDomain), seed: maphash.MakeSeed(),
-		wake: make(chan struct{}, 1), subjects: map[types.NamespacedName][]*subject{}, gates: map[gate]passed{},
+		wake: make(chan struct{}, 1), subjects: map[types.NamespacedName][]*subject{}, gates: map[gate]*passed{}, sweepAt: fewGates,
 	}
 }
 
@@ -162,36 +152,6 @@ func (p *Prover) Forget(endpoint types.NamespacedName) {
 		p.drop(s)
 	}
 	delete(p.subjects, endpoint)
-}
-
-// Completed is how many handshakes a replica, <namespace>/<pod>, has completed with the agent at one of its ports, and how
-// many are underway there: those may have been completed as the replica sees it.
-func (p *Prover) Completed(replica string, port uint32) (completed uint64, underway int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	g := p.gates[gate{replica, port}]
-	return g.completed, g.underway
-}
-
-// begin notes that a handshake begins; the answer is to be told what became of it.
-func (p *Prover) begin(at place) (end func(probe.Outcome)) {
-	key := gate{at.replica, at.port}
-	change := func(f func(*passed)) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		g := p.gates[key]
-		f(&g)
-		p.gates[key] = g
-	}
-	change(func(g *passed) { g.underway++ })
-	return func(o probe.Outcome) {
-		change(func(g *passed) {
-			g.underway--
-			if o == probe.Accepted {
-				g.completed++
-			}
-		})
-	}
 }
 
 // stir makes Start look at what is due.

@@ -43,7 +43,7 @@ func (p *Prover) try(ctx context.Context, j job) observation {
 			seen[e] = probe.Finding{Verdict: probe.Unknown, Reason: probe.NoIdentity, Message: noIdentity(err)}
 			continue
 		default:
-			end := p.begin(j.spot.place)
+			end := p.begin(j.spot.place, certificate == nil)
 			facts = p.handshake(ctx, at, certificate)
 			end(facts.Outcome)
 		}
