@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -112,16 +113,32 @@ func (c *Claims) Conflicts(t Topology, g Gateway) []Conflict {
 }
 
 // Anonymous are the other Gateways with a server on a port of g's that lets in who has no certificate, in order of their names.
+// Most have the same selector and port, and where those land is worked out once.
 func (c *Claims) Anonymous(t Topology, g Gateway) []types.NamespacedName {
+	type landing struct {
+		selector string
+		port     uint32
+	}
+	known := map[landing]bool{}
 	var refs []types.NamespacedName
 	for ref, other := range c.gateways {
-		if ref == g.Ref() {
+		if ref == g.Ref() || !slices.ContainsFunc(other.Servers, func(s Server) bool { return s.Anonymous }) {
 			continue
 		}
+		selector := labels.FormatLabels(other.Selector)
 		meets := func(theirs Server) bool {
-			return theirs.Anonymous && slices.ContainsFunc(g.Servers, func(mine Server) bool {
-				return mine.TLS && len(t.sharedTargets(g.Selector, mine.Port, other.Selector, theirs.Port)) > 0
-			})
+			if !theirs.Anonymous {
+				return false
+			}
+			at := landing{selector, theirs.Port}
+			meet, found := known[at]
+			if !found {
+				meet = slices.ContainsFunc(g.Servers, func(mine Server) bool {
+					return mine.TLS && len(t.sharedTargets(g.Selector, mine.Port, other.Selector, theirs.Port)) > 0
+				})
+				known[at] = meet
+			}
+			return meet
 		}
 		if slices.ContainsFunc(other.Servers, meets) {
 			refs = append(refs, ref)
