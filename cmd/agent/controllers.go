@@ -200,7 +200,7 @@ func (p *parts) addControllers(mgr manager.Manager, capabilities *capability.Sou
 // policies is the controller of MutualTLSPolicies.
 func (p *parts) policies(mgr manager.Manager) *policy.Reconciler {
 	policies := &policy.Reconciler{
-		Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, Moved: p.changes.Subscribe(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: mgr.GetEventRecorder(recorderName),
+		Client: mgr.GetClient(), Edge: p.edge, Synced: p.synced, Moved: p.changes.Moved(), OptsIn: p.config.options.PolicyOptIn, Clock: p.clock, Recorder: mgr.GetEventRecorder(recorderName),
 	}
 	if named, is := p.config.settings.DefaultAuthority(); is {
 		policies.DefaultAuthority = named.String()

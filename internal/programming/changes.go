@@ -21,11 +21,12 @@ type Changes struct {
 	pending     map[types.NamespacedName]struct{}
 	wake        chan struct{}
 	subscribers []chan event.GenericEvent
+	moved       chan event.GenericEvent
 }
 
 // NewChanges returns Changes of what an index knows.
 func NewChanges(edge *ingress.Index) *Changes {
-	return &Changes{edge: edge, pending: map[types.NamespacedName]struct{}{}, wake: make(chan struct{}, 1)}
+	return &Changes{edge: edge, pending: map[types.NamespacedName]struct{}{}, wake: make(chan struct{}, 1), moved: make(chan event.GenericEvent, 1)}
 }
 
 // Note takes a change from the index.
@@ -35,7 +36,15 @@ func (c *Changes) Note(change ingress.Change) {
 		touched = c.edge.Gateways()
 	}
 	c.touch(touched...)
+	select {
+	case c.moved <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}:
+	default: // it is known already
+	}
 }
+
+// Moved returns a channel on which it comes that Gateways may land elsewhere, or share other hosts; not what was found out of
+// them. It need not be read.
+func (c *Changes) Moved() <-chan event.GenericEvent { return c.moved }
 
 // Touch has one Gateway looked at again.
 func (c *Changes) Touch(gateway types.NamespacedName) { c.touch(gateway) }
