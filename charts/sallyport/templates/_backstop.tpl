@@ -73,9 +73,24 @@ spec:
   validationActions: [Deny]
 {{- end }}
 
+{{/* The annotations that the agent alone writes. */}}
+{{- define "sallyport.backstop.own" -}}
+['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over']
+{{- end }}
+
+{{/* The annotations that take one of a few values, as JSON. */}}
+{{- define "sallyport.backstop.values" -}}
+{{- $values := dict "mode" (list "mutual" "optional" "disabled") "server-certificate" (list "issued" "provided") "min-tls" (list "TLSv1.2" "TLSv1.3") "key-algorithm" (list "ECDSA-P256" "ECDSA-P384" "RSA-2048" "RSA-3072" "RSA-4096") -}}
+{{- $named := dict }}
+{{- range $key, $allowed := $values }}
+{{- $_ := set $named (printf "mtls.sallyport.dev/%s" $key) $allowed }}
+{{- end }}
+{{- $named | toJson }}
+{{- end }}
+
 {{/* The closed grammar; called with dict "root" "kind" "keys" (of that kind) "v1beta1Headers" (expression). */}}
 {{- define "sallyport.backstop.grammar" -}}
-{{- $own := "['mtls.sallyport.dev/owner', 'mtls.sallyport.dev/unreferenced-since', 'mtls.sallyport.dev/taken-over']" -}}
+{{- $own := include "sallyport.backstop.own" . -}}
 - expression: "variables.unchanged || variables.annotations.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || k in {{ .keys | toJson | replace "\"" "'" }} || k in {{ $own }})"
   messageExpression: "'unknown annotation ' + variables.annotations.filter(k, k.lowerAscii().startsWith('mtls.sallyport.dev/') && !(k in {{ .keys | toJson | replace "\"" "'" }} || k in {{ $own }}))[0] + ' on kind {{ .kind }}: nobody reads it; docs/annotations.md lists the keys'"
 - expression: "variables.unchanged || variables.agent || variables.labels.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/') || (k in variables.oldLabels && variables.oldLabels[k] == variables.labels[k]))"
@@ -84,9 +99,9 @@ spec:
   message: "the annotations owner, unreferenced-since and taken-over under mtls.sallyport.dev/ are written by the agent only"
 - expression: "variables.unchanged || variables.agent || oldObject == null || !('mtls.sallyport.dev/managed' in variables.oldLabels) || 'mtls.sallyport.dev/managed' in variables.labels"
   message: "the label mtls.sallyport.dev/managed is taken away by the agent only"
-{{- range $key, $allowed := dict "mode" (list "mutual" "optional" "disabled") "server-certificate" (list "issued" "provided") "min-tls" (list "TLSv1.2" "TLSv1.3") "key-algorithm" (list "ECDSA-P256" "ECDSA-P384" "RSA-2048" "RSA-3072" "RSA-4096") }}
-- expression: "variables.unchanged || !('mtls.sallyport.dev/{{ $key }}' in variables.annotations) || variables.annotations['mtls.sallyport.dev/{{ $key }}'] in {{ $allowed | toJson | replace "\"" "'" }}"
-  message: "mtls.sallyport.dev/{{ $key }} takes {{ join ", " $allowed }}, spelt exactly so"
+{{- range $key, $allowed := include "sallyport.backstop.values" . | fromJson }}
+- expression: "variables.unchanged || !('{{ $key }}' in variables.annotations) || variables.annotations['{{ $key }}'] in {{ $allowed | toJson | replace "\"" "'" }}"
+  message: "{{ $key }} takes {{ join ", " $allowed }}, spelt exactly so"
 {{- end }}
 {{- $authority := " *([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])? *" }}
 - expression: >-
@@ -107,10 +122,28 @@ spec:
   message: "annotations under mtls.sallyport.dev/ say how, but nothing says that: add mtls.sallyport.dev/mode, or disabled to keep it off"
 {{- end }}
 
-{{/* Which objects the grammar concerns at all; a cheap first look. */}}
+{{/*
+Whether a Map of annotations or labels (an expression) has a key of ours, which is cheap.
+*/}}
+{{- define "sallyport.carries" -}}
+(has({{ . }}) && {{ . }}.exists(k, k.lowerAscii().startsWith('mtls.sallyport.dev/')))
+{{- end }}
+
+{{/*
+Which objects the grammar concerns at all: those that carry our keys, but for those that say with the commonest of them what is
+plainly right. Called with dict "mine" (an expression: whether somebody may write it).
+*/}}
 {{- define "sallyport.backstop.concerns" -}}
+{{- $annotations := "object.metadata.annotations" }}
 - name: carries-our-keys
   expression: >-
-    [object, oldObject].exists(o, o != null && [has(o.metadata.annotations) ? o.metadata.annotations : {},
-    has(o.metadata.labels) ? o.metadata.labels : {}].exists(m, m.exists(k, k.lowerAscii().startsWith('mtls.sallyport.dev/'))))
+    has({{ $annotations }}) && 'mtls.sallyport.dev/mode' in {{ $annotations }}
+    ? !({{ $annotations }}.all(k, !k.lowerAscii().startsWith('mtls.sallyport.dev/')
+    || (k in {{ include "sallyport.backstop.values" . | fromJson | toJson | replace "\"" "'" }} && {{ $annotations }}[k] in {{ include "sallyport.backstop.values" . | fromJson | toJson | replace "\"" "'" }}[k]))
+    && !{{ include "sallyport.carries" "object.metadata.labels" }}
+    && (oldObject == null || (!{{ include "sallyport.carries" "oldObject.metadata.labels" }}
+    && (!has(oldObject.metadata.annotations) || !{{ include "sallyport.backstop.own" . }}.exists(k, k in oldObject.metadata.annotations))))
+    {{- with .mine }} && ({{ . }}){{ end }})
+    : ({{ include "sallyport.carries" $annotations }} || {{ include "sallyport.carries" "object.metadata.labels" }}
+    || (oldObject != null && ({{ include "sallyport.carries" "oldObject.metadata.annotations" }} || {{ include "sallyport.carries" "oldObject.metadata.labels" }})))
 {{- end }}
