@@ -5,13 +5,20 @@ installs the chart needs the right to write admission policies. pkg/policy says 
 against each other.
 
 The cheap questions come first, as one match condition (the API server evaluates all of several): most MutualTLSPolicies are
-about others.
+about others, and most objects meet them. What is asked for here again is answered as it is below, of an object that shows by
+itself that it meets all demands; of which the agent found nothing, or it belongs into the audit log.
 */}}
 {{- define "sallyport.policy.match" -}}
 - name: is-about-it
   expression: >-
     params.spec.action == '{{ .action }}'
     && (!has(params.spec.match.namespaces) || size(params.spec.match.namespaces) == 0 || request.namespace in params.spec.match.namespaces)
+    && !(!has(params.spec.require.authorities) && has(object.metadata.name) && has(object.spec)
+    && (!has(params.spec.require.mode) || (has(object.metadata.annotations) && 'mtls.sallyport.dev/mode' in object.metadata.annotations
+    && (object.metadata.annotations['mtls.sallyport.dev/mode'] == 'mutual' || (params.spec.require.mode == 'Optional' && object.metadata.annotations['mtls.sallyport.dev/mode'] == 'optional'))))
+    && {{ .meets }}
+    && (!has(params.status) || !has(params.status.violations)
+    || !params.status.violations.exists(v, v.kind == '{{ .kind }}' && v.namespace == request.namespace && v.name == object.metadata.name)))
 {{- end }}
 
 {{/* What of the object any of the others may ask for; those of a kind come next, and then these of the MutualTLSPolicy. */}}
@@ -71,18 +78,21 @@ about others.
     !variables.judged || !has(params.spec.require.mode) || !({{ .opens }})
     || variables.mode == 'mutual' || (params.spec.require.mode == 'Optional' && variables.mode == 'optional')
   messageExpression: >-
+    !variables.judged || !has(params.spec.require.mode) ? '' :
     'metadata.annotations[mtls.sallyport.dev/mode]: MutualTLSPolicy ' + params.metadata.name + ' demands ' + params.spec.require.mode.lowerAscii()
     + (variables.mode == '' ? ', and nothing asks for it' : ', and something else is asked for') + ': write mtls.sallyport.dev/mode: ' + params.spec.require.mode.lowerAscii() + ', ' + variables.exception
 - expression: >-
     !variables.judged || !has(params.spec.require.authorities) || size(params.spec.require.authorities) == 0 || !(variables.mode in ['mutual', 'optional'])
     || variables.used.all(a, params.spec.require.authorities.exists(r, r.namespace + '/' + r.name == a))
   messageExpression: >-
+    !variables.judged || !has(params.spec.require.authorities) ? '' :
     'metadata.annotations[mtls.sallyport.dev/authorities]: MutualTLSPolicy ' + params.metadata.name + ' lists '
     + params.spec.require.authorities.filter(r, params.spec.require.authorities.indexOf(r) < 5).map(r, r.namespace + '/' + r.name).join(', ')
     + (size(params.spec.require.authorities) > 5 ? ' and others' : '') + ', and callers of another authority are accepted: name one of those, ' + variables.exception
 {{- end }}
 
-{{/* One admission policy with its binding; called with dict "root" "kind" "action" "group" "versions" "resource" "variables" "rules". */}}
+{{/* One admission policy with its binding; called with dict "root" "kind" "action" "group" "versions" "resource" "variables" "rules" "meets" (an
+expression without variables: whether the object meets what this kind is held to, if that can be told quickly). */}}
 {{- define "sallyport.policy" -}}
 {{- $name := printf "sallyport-policy-%s-%s" (lower .action) (lower .kind) -}}
 apiVersion: admissionregistration.k8s.io/v1
