@@ -213,6 +213,9 @@ func (p *player) policy(name, namespace string) *v1alpha1.MutualTLSPolicy {
 		TypeMeta: metav1.TypeMeta{APIVersion: "mtls.sallyport.dev/v1alpha1", Kind: "MutualTLSPolicy"}, ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec,
 	}
 	p.except(made, namespace)
+	if p.IntN(2) == 0 {
+		made.Labels = map[string]string{ourPrefix + "action": string(spec.Action), ourPrefix + "opt-in": strconv.FormatBool(spec.OptIn)}
+	}
 	return made
 }
 

@@ -142,6 +142,9 @@ spec:
   policyName: {{ $name }}
   validationActions: {{ eq .action "Audit" | ternary (list "Audit") (list .action "Audit") | toJson }}
   paramRef:
-    selector: {}
+    # What is labelled with another action need not be asked for it.
+    selector:
+      matchExpressions:
+        - {key: mtls.sallyport.dev/action, operator: NotIn, values: {{ without (list "Deny" "Warn" "Audit") .action | toJson }}}
     parameterNotFoundAction: Allow
 {{- end }}
