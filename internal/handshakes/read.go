@@ -24,6 +24,8 @@ type Count struct {
 	Handshakes uint64
 	// WithoutCertificate is in how many of them the caller had no certificate.
 	WithoutCertificate uint64
+	// Began is when it did, about; zero if it does not tell.
+	Began time.Time
 }
 
 // errLeftOut says that a replica answers, and does not count handshakes.
@@ -36,11 +38,13 @@ const (
 	handshakesCounter = "envoy_listener_ssl_handshake"
 	anonymousCounter  = "envoy_listener_ssl_no_certificate"
 	listenerAddress   = "listener_address"
+	// uptimeGauge is in seconds, and is brought up to date every few. Istio always takes it in, for its own readiness.
+	uptimeGauge = "envoy_server_uptime"
 )
 
 // statistics is where Istio's proxies serve them to Prometheus (istio/istio:tools/packaging/common/envoy_bootstrap.json).
 // The filter keeps the answer to what is read.
-var statistics = "/stats/prometheus?filter=" + url.QueryEscape(`^listener\..*\.ssl\.(handshake|no_certificate)$`)
+var statistics = "/stats/prometheus?filter=" + url.QueryEscape(`^(listener\..*\.ssl\.(handshake|no_certificate)|server\.uptime)$`)
 
 const (
 	// readTimeout bounds one look at one replica.
@@ -50,6 +54,8 @@ const (
 	maxAnswer = 1 << 16
 	// maxCount bounds a count: what is above is no whole number any more.
 	maxCount = 1 << 53
+	// maxUptime bounds what is believed of an uptime, in seconds: a century.
+	maxUptime = 100 * 365 * 24 * 3600
 )
 
 // Reader asks replicas. It follows no redirect, goes through no proxy, and takes no longer answer than it can read at once.
@@ -69,7 +75,7 @@ func NewReader() *Reader {
 }
 
 // Read is what a replica counted, by port. It is errLeftOut if it counts no handshakes.
-func (r *Reader) Read(ctx context.Context, ip string, port uint32) (map[uint32]Count, error) {
+func (r *Reader) Read(ctx context.Context, ip string, port uint32, now time.Time) (map[uint32]Count, error) {
 	address := net.JoinHostPort(ip, strconv.FormatUint(uint64(port), 10))
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+statistics, nil)
 	if err != nil {
@@ -89,7 +95,7 @@ func (r *Reader) Read(ctx context.Context, ip string, port uint32) (map[uint32]C
 	}
 	var counts map[uint32]Count
 	if err == nil {
-		counts, err = parse(text)
+		counts, err = parse(text, now)
 	}
 	if err != nil && !errors.Is(err, errLeftOut) {
 		return nil, fmt.Errorf("port %d, where its statistics are, answered with something else", port) //nolint:errorlint // the text would be the replica's
@@ -98,7 +104,7 @@ func (r *Reader) Read(ctx context.Context, ip string, port uint32) (map[uint32]C
 }
 
 // parse reads counts by port. Listeners that share a port are added up; a port of which one number is left out has none.
-func parse(text []byte) (map[uint32]Count, error) {
+func parse(text []byte, now time.Time) (map[uint32]Count, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
@@ -112,10 +118,16 @@ func parse(text []byte) (map[uint32]Count, error) {
 	if err != nil {
 		return nil, err
 	}
+	var began time.Time
+	for _, gauge := range families[uptimeGauge].GetMetric() {
+		if uptime := gauge.GetGauge().GetValue(); uptime >= 0 && uptime < maxUptime {
+			began = now.Add(-time.Duration(uptime) * time.Second)
+		}
+	}
 	counts := map[uint32]Count{}
 	for port, handshakes := range all {
 		if without, both := anonymous[port]; both {
-			counts[port] = Count{Handshakes: handshakes, WithoutCertificate: without}
+			counts[port] = Count{Handshakes: handshakes, WithoutCertificate: without, Began: began}
 		}
 	}
 	if len(counts) == 0 {

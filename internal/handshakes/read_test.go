@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -54,9 +55,11 @@ func TestWhatAReplicaAnswers(t *testing.T) {
 		want   map[uint32]Count
 		fails  string
 	}{
-		"as Envoy":                           {answer: says(asEnvoy), want: map[uint32]Count{8443: {12, 3}}},
-		"an IPv6 listener":                   {answer: says(both("[__]_8443", "4", "0")), want: map[uint32]Count{8443: {4, 0}}},
-		"listeners of one port":              {answer: says(strings.Replace(asEnvoy, "# TYPE envoy_listener_ssl_no", series(handshakesCounter, "[__]_8443", "5")+"# TYPE envoy_listener_ssl_no", 1)), want: map[uint32]Count{8443: {17, 3}}},
+		"as Envoy":                           {answer: says(asEnvoy), want: map[uint32]Count{8443: {Handshakes: 12, WithoutCertificate: 3}}},
+		"since when":                         {answer: says(asEnvoy + "# TYPE envoy_server_uptime gauge\nenvoy_server_uptime{} 90\n"), want: map[uint32]Count{8443: {Handshakes: 12, WithoutCertificate: 3, Began: noon.Add(-90 * time.Second)}}},
+		"since no time":                      {answer: says(asEnvoy + "# TYPE envoy_server_uptime gauge\nenvoy_server_uptime{} 1e300\n"), want: map[uint32]Count{8443: {Handshakes: 12, WithoutCertificate: 3}}},
+		"an IPv6 listener":                   {answer: says(both("[__]_8443", "4", "0")), want: map[uint32]Count{8443: {Handshakes: 4, WithoutCertificate: 0}}},
+		"listeners of one port":              {answer: says(strings.Replace(asEnvoy, "# TYPE envoy_listener_ssl_no", series(handshakesCounter, "[__]_8443", "5")+"# TYPE envoy_listener_ssl_no", 1)), want: map[uint32]Count{8443: {Handshakes: 17, WithoutCertificate: 3}}},
 		"nothing is counted":                 {answer: says(""), fails: errLeftOut.Error()},
 		"only the one number":                {answer: says("# TYPE " + handshakesCounter + " counter\n" + series(handshakesCounter, "0.0.0.0_8443", "5")), fails: errLeftOut.Error()},
 		"only the one number of a port":      {answer: says(series(handshakesCounter, "0.0.0.0_9443", "5") + both("0.0.0.0_8443", "1", "0")), fails: other}, // a TYPE after its series
@@ -69,7 +72,7 @@ func TestWhatAReplicaAnswers(t *testing.T) {
 		"cut off":                            {answer: says(asEnvoy[:len(asEnvoy)-2]), fails: other},
 		"a page":                             {answer: says("<html>not found</html>"), fails: other},
 		"too long":                           {answer: says(asEnvoy + strings.Repeat("# nothing\n", maxAnswer/10)), fails: other},
-		"as long as may be":                  {answer: says(asEnvoy + strings.Repeat("#\n", (maxAnswer-len(asEnvoy))/2)), want: map[uint32]Count{8443: {12, 3}}},
+		"as long as may be":                  {answer: says(asEnvoy + strings.Repeat("#\n", (maxAnswer-len(asEnvoy))/2)), want: map[uint32]Count{8443: {Handshakes: 12, WithoutCertificate: 3}}},
 		"an error":                           {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, fails: "answered with status 403"},
 		"a way elsewhere, which is not gone": {answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
@@ -78,7 +81,7 @@ func TestWhatAReplicaAnswers(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			ip, port := replica(t, test.answer)
-			got, err := NewReader().Read(t.Context(), ip, port)
+			got, err := NewReader().Read(t.Context(), ip, port, noon)
 			if test.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fails) || got != nil {
 					t.Fatalf("read %v, %v; want an error with %q", got, err, test.fails)
@@ -100,7 +103,7 @@ func TestAReplicaThatIsNotThere(t *testing.T) {
 	}
 	address, _ := listener.Addr().(*net.TCPAddr)
 	_ = listener.Close()
-	if _, err := NewReader().Read(t.Context(), ip, uint32(address.Port)); err == nil || errors.Is(err, errLeftOut) { //nolint:gosec // a port
+	if _, err := NewReader().Read(t.Context(), ip, uint32(address.Port), noon); err == nil || errors.Is(err, errLeftOut) { //nolint:gosec // a port
 		t.Errorf("reading port %d of nobody (somebody is at %d): %v", address.Port, port, err)
 	}
 }
@@ -113,7 +116,7 @@ func TestWhatAnAnswerTakes(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := parse([]byte(text.String())); !errors.Is(err, errLeftOut) {
+	if _, err := parse([]byte(text.String()), noon); !errors.Is(err, errLeftOut) {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -126,7 +129,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(asEnvoy))
 	f.Add([]byte("envoy_listener_ssl_handshake{listener_address=\"_\"} 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		counts, err := parse(text)
+		counts, err := parse(text, noon)
 		if err != nil && counts != nil {
 			t.Errorf("counts %v beside the error %v", counts, err)
 		}

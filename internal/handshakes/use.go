@@ -78,6 +78,8 @@ type counter struct {
 	// left as it was the last time, because the agent was in such a one itself.
 	ownWithout uint64
 	unsettled  bool
+	// began is when the replica did, as it told last; zero if it did not.
+	began time.Time
 	// exact is whether handshakes and own belong together; inexact is how often in a row they did not since.
 	exact   bool
 	inexact int
@@ -134,7 +136,8 @@ func (t *tally) restart(now time.Time) {
 	t.since, t.handshakes, t.without = now, 0, 0
 }
 
-// absorb takes what was read of a place. A count that is below the one before began anew, with the replica. One that could
+// absorb takes what was read of a place. A count that is below the one before, or of a replica that began
+// later, began anew. One that could
 // not be read for long shows nothing of the time before it is read first.
 func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now time.Time) {
 	c := t.counters[p]
@@ -142,7 +145,7 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		return
 	}
 	before := *c
-	c.known, c.read, c.trouble = true, now, nil
+	c.known, c.read, c.trouble, c.began = true, now, nil, count.Began
 	if c.inexact++; mine.exact || c.inexact > maxInexact {
 		c.handshakes, c.own, c.exact, c.inexact = count.Handshakes, mine.completed, true, 0
 	}
@@ -154,7 +157,7 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		return
 	}
 	lost := false
-	if count.Handshakes < before.handshakes || count.WithoutCertificate < before.without {
+	if count.Handshakes < before.handshakes || count.WithoutCertificate < before.without || count.later(before.began) {
 		before.handshakes, c.without = 0, 0
 		if c.inexact > 0 {
 			c.handshakes = 0
@@ -176,6 +179,14 @@ func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now
 		}
 		t.handshakes = min(t.handshakes+int64(c.handshakes-before.handshakes)-int64(c.own-before.own), maxCount) //nolint:gosec // below maxCount
 	}
+}
+
+// inaccurate is how far two looks at the same replica may be apart in when it began: it tells of its uptime with a delay.
+const inaccurate = 20 * time.Second
+
+// later reports whether a count began after another. One that is not below the one before may be another's all the same.
+func (c Count) later(began time.Time) bool {
+	return !began.IsZero() && c.Began.Sub(began) > inaccurate
 }
 
 // others is how many came without a certificate since it was told last, who are not the agent. It has to do so where a Gateway

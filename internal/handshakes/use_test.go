@@ -29,20 +29,27 @@ type step struct {
 
 func read(p place, handshakes, without, mine uint64) func(*tally, time.Time) {
 	return func(t *tally, now time.Time) {
-		t.absorb(p, Count{handshakes, without}, own{completed: mine, exact: true, settled: true}, lately, now)
+		t.absorb(p, Count{Handshakes: handshakes, WithoutCertificate: without}, own{completed: mine, exact: true, settled: true}, lately, now)
 	}
 }
 
 func inexact(p place, handshakes, without, mine uint64) func(*tally, time.Time) {
 	return func(t *tally, now time.Time) {
-		t.absorb(p, Count{handshakes, without}, own{completed: mine, settled: true}, lately, now)
+		t.absorb(p, Count{Handshakes: handshakes, WithoutCertificate: without}, own{completed: mine, settled: true}, lately, now)
+	}
+}
+
+// since is a look at a replica that tells when it began.
+func since(p place, handshakes, without uint64, began time.Duration) func(*tally, time.Time) {
+	return func(t *tally, now time.Time) {
+		t.absorb(p, Count{Handshakes: handshakes, WithoutCertificate: without, Began: noon.Add(began)}, own{exact: true, settled: true}, lately, now)
 	}
 }
 
 // anonymous is a look in which the agent had come without a certificate itself, and may be doing so.
 func anonymous(p place, handshakes, without, mine uint64, settled bool) func(*tally, time.Time) {
 	return func(t *tally, now time.Time) {
-		t.absorb(p, Count{handshakes, without}, own{completed: mine, exact: settled, anonymous: mine, settled: settled}, lately, now)
+		t.absorb(p, Count{Handshakes: handshakes, WithoutCertificate: without}, own{completed: mine, exact: settled, anonymous: mine, settled: settled}, lately, now)
 	}
 }
 
@@ -110,6 +117,12 @@ func TestWhatIsKnownOfCallers(t *testing.T) {
 			want: Use{State: Counting, Since: noon.Add(time.Minute)}},
 		"the agent's own are forgotten": {steps: []step{{0, read(first, 10, 0, 9)}, {time.Minute, read(first, 12, 0, 1)}}, at: day,
 			want: Use{State: AllWith, Since: noon, Handshakes: 1, WithCertificate: 1}},
+		"a replica that began anew, and is not below what it was": {steps: []step{{0, since(first, 3, 1, -time.Hour)}, {30 * time.Second, since(first, 5, 1, 5*time.Second)}}, at: time.Hour,
+			want: Use{State: SomeWithout, Since: noon, Handshakes: 5, WithCertificate: 4, LastWithout: noon.Add(30 * time.Second)}},
+		"a replica that began anew unseen, and is not below what it was": {steps: []step{{0, since(first, 3, 1, -time.Hour)}, {time.Hour, since(first, 500, 1, time.Minute)}}, at: day + time.Hour,
+			want: Use{State: NoCallers, Since: noon.Add(time.Hour), LastWithout: noon.Add(time.Hour)}},
+		"a replica that tells of its uptime with a delay": {steps: []step{{0, since(first, 3, 1, -time.Hour)}, {30 * time.Second, since(first, 5, 1, 10*time.Second-time.Hour)}}, at: day,
+			want: Use{State: AllWith, Since: noon, Handshakes: 2, WithCertificate: 2}},
 		"no replica": {steps: []step{{time.Second, placed()}}, at: day, want: Use{State: NoReplicas, Since: noon}},
 		"a replica that does not answer": {steps: []step{{0, placed(first, second)}, {0, read(first, 0, 0, 0)}, {0, failing(second, silent)}}, at: day,
 			want: Use{State: Unreadable, Since: noon, Trouble: "istio-system/b: port 15090, where its statistics are, could not be reached"}},

@@ -213,7 +213,7 @@ func (w *Watcher) ask(ctx context.Context, name string, r ingress.Replica, ports
 		before[port] = w.config.Own(name, port)
 	}
 	a := answer{own: map[uint32]own{}}
-	a.counts, a.err = w.reader.Read(ctx, r.IP, r.Statistics)
+	a.counts, a.err = w.reader.Read(ctx, r.IP, r.Statistics, w.config.Clock.Now())
 	for port, earlier := range before {
 		a.own[port] = ownOf(earlier, w.config.Own(name, port))
 	}
