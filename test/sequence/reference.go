@@ -1,6 +1,7 @@
-package backstop
+package sequence
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -83,6 +84,30 @@ func judge(kind string, old, now map[string]any, w within) string {
 	if unchanged(old, now) {
 		return "" // ratcheting
 	}
+	if why := judgeKeys(kind, now, w); why != "" {
+		return why
+	}
+	asked := table(now, "metadata", "annotations")
+	mode := word(asked, ourPrefix+"mode")
+	switch {
+	case mode != "":
+	case w.label != "":
+		mode = w.label
+	default:
+		asked = table(old, "metadata", "annotations") // opting out and opening up are two writes
+		mode = word(asked, ourPrefix+"mode")
+	}
+	switch {
+	case mode == "" || mode == "disabled":
+		return ""
+	case kind == "Gateway":
+		return judgeGateway(now, asked, mode, w)
+	}
+	return judgeRule(now, asked, mode)
+}
+
+// judgeKeys is why the keys of ours must not be stored; empty if they may.
+func judgeKeys(kind string, now map[string]any, w within) string {
 	for key, value := range ourKeys(now) {
 		field, name, _ := strings.Cut(key, "/")
 		if field == "labels" {
@@ -99,25 +124,10 @@ func judge(kind string, old, now map[string]any, w within) string {
 	if named := word(asked, ourPrefix+"server-credential-name") != ""; kind == "APIRule" && named != (word(asked, ourPrefix+"server-certificate") == "provided") {
 		return "a server Secret is named and none is provided, or the other way round"
 	}
-	mode := word(asked, ourPrefix+"mode")
-	if mode == "" && w.label == "" && len(ourKeys(now)) > 0 {
+	if word(asked, ourPrefix+"mode") == "" && w.label == "" && len(ourKeys(now)) > 0 {
 		return "annotations say how, and nothing says that"
 	}
-	switch {
-	case mode != "":
-	case w.label != "":
-		mode = w.label
-	default:
-		asked = table(old, "metadata", "annotations") // opting out and opening up are two writes
-		mode = word(asked, ourPrefix+"mode")
-	}
-	switch {
-	case mode == "" || mode == "disabled":
-		return ""
-	case kind == "Gateway":
-		return judgeGateway(now, asked, mode, w)
-	}
-	return judgeRule(now, asked, mode, w)
+	return ""
 }
 
 func judgeGateway(now, asked map[string]any, mode string, w within) string {
@@ -125,18 +135,7 @@ func judgeGateway(now, asked map[string]any, mode string, w within) string {
 	if word(asked, ourPrefix+"min-tls") == "TLSv1.3" {
 		wantedMin = "TLSV1_3"
 	}
-	var names []string
-	if clients := word(asked, ourPrefix+"allowed-clients"); clients != "" {
-		for client := range strings.SplitSeq(clients, ",") {
-			client = strings.TrimSpace(client)
-			if name, own := strings.CutPrefix(client, "client/"); own {
-				client = "spiffe://example.com/ns/" + w.namespace + "/client/" + name
-			}
-			names = append(names, client)
-		}
-		names = append(names, "spiffe://example.com/sallyport/probe")
-		slices.Sort(names)
-	}
+	names := callers(word(asked, ourPrefix+"allowed-clients"), w)
 	servers, _ := table(now, "spec")["servers"].([]any)
 	if len(servers) == 0 {
 		return "there is no server"
@@ -166,8 +165,46 @@ func judgeGateway(now, asked map[string]any, mode string, w within) string {
 	return ""
 }
 
+// callers are the names that allowed-clients stands for, and the probe's.
+func callers(allowed string, w within) []string {
+	if allowed == "" {
+		return nil
+	}
+	names := []string{"spiffe://example.com/sallyport/probe"}
+	for client := range strings.SplitSeq(allowed, ",") {
+		client = strings.TrimSpace(client)
+		if name, own := strings.CutPrefix(client, "client/"); own {
+			client = "spiffe://example.com/ns/" + w.namespace + "/client/" + name
+		}
+		names = append(names, client)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func judgeTLS(settings map[string]any, mode, least string, names []string, provided bool, w within) string {
-	own := w.namespace + "." + w.name + ".mtls"
+	var found []string
+	list, _ := settings["subjectAltNames"].([]any)
+	for _, name := range list {
+		found = append(found, fmt.Sprint(name))
+	}
+	slices.Sort(found)
+	if why := cmp.Or(judgeOthers(settings), judgeSecrets(settings, provided, w)); why != "" {
+		return why
+	}
+	switch {
+	case word(settings, "mode") != mode:
+		return "the mode is another"
+	case word(settings, "minProtocolVersion") != least:
+		return "the least version is another"
+	case !slices.Equal(slices.Compact(found), names):
+		return "the callers are others"
+	}
+	return ""
+}
+
+// judgeOthers is which setting of TLS is set that goes around those that are judged.
+func judgeOthers(settings map[string]any) string {
 	for key, value := range settings {
 		switch key {
 		case "mode", "credentialName", "caCertCredentialName", "minProtocolVersion", "maxProtocolVersion", "cipherSuites", "ecdhCurves", "subjectAltNames":
@@ -177,17 +214,15 @@ func judgeTLS(settings map[string]any, mode, least string, names []string, provi
 			return key + " is set"
 		}
 	}
+	return ""
+}
+
+// judgeSecrets is what is wrong with the Secrets that a server names.
+func judgeSecrets(settings map[string]any, provided bool, w within) string {
+	own := w.namespace + "." + w.name + ".mtls"
 	credential := word(settings, "credentialName")
 	ca, hasCA := settings["caCertCredentialName"]
-	var found []string
-	list, _ := settings["subjectAltNames"].([]any)
-	for _, name := range list {
-		found = append(found, fmt.Sprint(name))
-	}
-	slices.Sort(found)
 	switch {
-	case word(settings, "mode") != mode:
-		return "the mode is another"
 	case credential == "" || strings.Contains(credential, "://") || strings.HasSuffix(credential, "-cacert"):
 		return "the credential is none that we can keep"
 	case strings.HasSuffix(credential, ".mtls") && (provided || credential != own):
@@ -196,10 +231,6 @@ func judgeTLS(settings map[string]any, mode, least string, names []string, provi
 		return "the CA does not stand apart from what is provided"
 	case !provided && hasCA && ca != credential+"-cacert":
 		return "the CA does not belong to the credential"
-	case word(settings, "minProtocolVersion") != least:
-		return "the least version is another"
-	case !slices.Equal(slices.Compact(found), names):
-		return "the callers are others"
 	}
 	return ""
 }
@@ -211,7 +242,7 @@ var identityHeader = map[string][2]string{
 	"serial": {"X-Client-Cert-Serial", "%DOWNSTREAM_PEER_SERIAL%"}, "certificate": {"X-Client-Cert-Certificate", "%DOWNSTREAM_PEER_CERT%"},
 }
 
-func judgeRule(now, asked map[string]any, mode string, w within) string {
+func judgeRule(now, asked map[string]any, mode string) string {
 	spec := table(now, "spec")
 	headers := word(asked, ourPrefix+"client-headers")
 	switch gateway := word(spec, "gateway"); {
@@ -226,6 +257,11 @@ func judgeRule(now, asked map[string]any, mode string, w within) string {
 	case mode != "mutual":
 		return "identity headers go with mutual"
 	}
+	return judgeHeaders(spec, headers)
+}
+
+// judgeHeaders is what is wrong with the request headers that a rule sets.
+func judgeHeaders(spec map[string]any, headers string) string {
 	wanted := map[string]bool{}
 	for name := range strings.SplitSeq(headers, ",") {
 		wanted[strings.TrimSpace(name)] = true
