@@ -15,7 +15,12 @@ test: ## Run all tests, after building the local stack (minutes, once).
 	go run ./test/cmd/stackbuild
 	go test -race -count=1 -timeout 20m ./api/... ./cmd/... ./internal/... ./pkg/...
 	go test -race -count=1 -timeout 40m -p 2 $$(go list ./test/... | grep -v -E '/test/($(TIMED))$$')
+	cd test/evaluator && go test -count=1 -timeout 20m ./... # almost all of it is Kubernetes' code: no race detector
 	go test -race -count=1 -timeout 40m -p 1 $$(go list ./test/... | grep -E '/test/($(TIMED))$$')
+
+.PHONY: sequences
+sequences: ## Play 100,000 generated sequences of writes against the policies and a reference; SALLYPORT_SEQUENCES=N or A-B says which.
+	cd test/evaluator && SALLYPORT_SEQUENCES=$(or $(SALLYPORT_SEQUENCES),100000) go test -count=1 -timeout 6h -v -run AMutualTLSPolicy .
 
 .PHONY: bench
 bench: ## Measure everything beside its floor (half an hour; docs/performance.md).
@@ -44,10 +49,12 @@ generate: ## Make what is generated: deepcopy, CRDs, the chart's copy of them, c
 .PHONY: lint
 lint: ## Check style and import rules.
 	go run -modfile tools/lint/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint run ./...
+	cd test/evaluator && go run -modfile ../../tools/lint/go.mod github.com/golangci/golangci-lint/v2/cmd/golangci-lint run ./...
 
 .PHONY: presubmit
 presubmit: generate lint test ## The whole gate; fails if anything generated or tidied differs from what is committed.
 	go mod tidy
+	cd test/evaluator && go mod tidy
 	git diff --exit-code
 	test -z "$$(git status --porcelain)"
 
