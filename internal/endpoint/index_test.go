@@ -1,6 +1,8 @@
 package endpoint
 
 import (
+	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -8,7 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/caughtup"
 	"sallyport.dev/sallyport/internal/testenv"
 )
 
@@ -55,6 +60,40 @@ func TestWhoHoldsAHost(t *testing.T) {
 		host, by, err := HeldElsewhere(t.Context(), view, row.authority, types.NamespacedName{Namespace: row.namespace, Name: "gateway-x"}, []string{row.host})
 		if err != nil || (host != "") != row.held || row.held && by != namespace {
 			t.Errorf("%s: host %q is held by %q, error %v", sentence, host, by, err)
+		}
+	}
+}
+
+// behind stands for a cache that shows nothing of what was written lately.
+type behind struct{ client.Reader }
+
+func (behind) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+// Of two namespaces that are issued a certificate for one host at the same time, one is: also while the cache does not show the
+// first one's.
+func TestTwoNamespacesTakeOneHost(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	shared, other := types.NamespacedName{Namespace: "platform", Name: "shared"}, types.NamespacedName{Namespace: "platform", Name: "other"}
+	var names Names
+	for _, step := range []struct {
+		sentence  string
+		authority types.NamespacedName
+		namespace string
+		hosts     []string
+		after     time.Duration
+		taken     bool
+	}{
+		{"nobody has it", shared, "shop", []string{"a.example.com", "b.example.com"}, 0, true},
+		{"another namespace comes at the same time", shared, "mallory", []string{"m.example.com", "b.example.com"}, 0, false},
+		{"what was not taken is nobody's", shared, "bank", []string{"m.example.com"}, 0, true},
+		{"the same namespace comes again", shared, "shop", []string{"b.example.com"}, takenFor / 2, true},
+		{"it is under another authority", other, "mallory", []string{"b.example.com"}, takenFor / 2, true},
+		{"whom nobody showed as its holder for long has it no more", shared, "mallory", []string{"a.example.com"}, takenFor, true},
+		{"who took it again has it still", shared, "mallory", []string{"b.example.com"}, takenFor, false},
+	} {
+		err := names.Take(t.Context(), behind{}, step.authority, types.NamespacedName{Namespace: step.namespace, Name: "gateway-edge"}, step.hosts, noon.Add(step.after))
+		if (err == nil) != step.taken || err != nil && !errors.Is(err, caughtup.ErrBehind) {
+			t.Errorf("%s: taken %t, error %v", step.sentence, err == nil, err)
 		}
 	}
 }

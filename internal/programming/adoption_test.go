@@ -383,7 +383,7 @@ func TestWhatCannotBeRememberedStays(t *testing.T) {
 	if err := p.gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
 		t.Fatal(err)
 	}
-	m, err := p.materialize(t.Context(), f, now)
+	m, err := p.materialize(t.Context(), types.NamespacedName{}, f, now)
 	if err != nil || !m.pair.Equal(b.pair) || m.issued != "" {
 		t.Errorf("issued for reason %q, error %v", m.issued, err)
 	}

@@ -52,7 +52,7 @@ type material struct {
 
 // materialize keeps a stored pair that is not due, or issues a new one. All ingress
 // namespaces get the same pair.
-func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (material, error) {
+func (p *Programmer) materialize(ctx context.Context, endpoint types.NamespacedName, f facts, now time.Time) (material, error) {
 	if len(f.edges) == 0 {
 		return material{}, nil
 	}
@@ -89,6 +89,9 @@ func (p *Programmer) materialize(ctx context.Context, f facts, now time.Time) (m
 		if held, err := p.Cluster.HeldBack(ctx, e.secrets, e.stored, now); err != nil || held {
 			return material{held: held}, err
 		}
+	}
+	if err := p.names.Take(ctx, p.Cluster.Client(), f.ref, endpoint, f.hosts, now); err != nil {
+		return material{}, err
 	}
 	return f.issue(last, now), nil
 }

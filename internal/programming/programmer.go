@@ -54,6 +54,7 @@ type Programmer struct {
 
 	patience patience
 	nobody   nobody
+	names    endpoint.Names
 }
 
 // Headers know behind which Gateways a workload is told who called.
@@ -112,7 +113,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
-	material, err := p.materialize(ctx, f, now)
+	material, err := p.materialize(ctx, t.Endpoint, f, now)
 	if err != nil {
 		return Outcome{}, err
 	}
