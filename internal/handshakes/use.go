@@ -1,7 +1,6 @@
 package handshakes
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -38,15 +37,6 @@ type Use struct {
 	LastWithout time.Time
 	// Trouble names the replica that could not be asked, and why; empty if none.
 	Trouble string
-}
-
-// Share is the share of handshakes that came with a certificate, for people. It is not rounded up to all.
-func (u Use) Share() string {
-	if u.Handshakes == 0 {
-		return "none"
-	}
-	tenths := u.WithCertificate * 1000 / u.Handshakes
-	return fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)
 }
 
 // tally is the count of an endpoint.
@@ -136,9 +126,8 @@ func (t *tally) restart(now time.Time) {
 	t.since, t.handshakes, t.without = now, 0, 0
 }
 
-// absorb takes what was read of a place. A count that is below the one before, or of a replica that began
-// later, began anew. One that could
-// not be read for long shows nothing of the time before it is read first.
+// absorb takes what was read of a place. A count that is below the one before, or of a replica that began later, began anew.
+// One that could not be read for long shows nothing of the time before it is read first.
 func (t *tally) absorb(p place, count Count, mine own, lately time.Duration, now time.Time) {
 	c := t.counters[p]
 	if c == nil || !c.gone.IsZero() {
