@@ -18,6 +18,8 @@ import (
 type Names struct {
 	mu    sync.Mutex
 	taken map[name]taking
+	// swept is when those were dropped last that are taken no more.
+	swept time.Time
 }
 
 // name is a host under an authority.
@@ -41,17 +43,13 @@ const takenFor = 30 * time.Second
 func (n *Names) Take(ctx context.Context, c client.Reader, authority, own types.NamespacedName, hosts []string, now time.Time) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for key, t := range n.taken {
-		if now.Sub(t.at) >= takenFor {
-			delete(n.taken, key)
-		}
-	}
+	n.sweep(now)
 	host, namespace, err := HeldElsewhere(ctx, c, authority, own, hosts)
 	if err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		if t, is := n.taken[name{authority, h}]; is && host == "" && t.namespace != own.Namespace {
+		if t, is := n.taken[name{authority, h}]; is && host == "" && t.namespace != own.Namespace && now.Sub(t.at) < takenFor {
 			host, namespace = h, t.namespace
 		}
 	}
@@ -65,4 +63,17 @@ func (n *Names) Take(ctx context.Context, c client.Reader, authority, own types.
 		n.taken[name{authority, h}] = taking{own.Namespace, now}
 	}
 	return nil
+}
+
+// sweep drops what is taken no more, now and then: in an emergency thousands of certificates are issued in a minute.
+func (n *Names) sweep(now time.Time) {
+	if now.Sub(n.swept) < takenFor {
+		return
+	}
+	n.swept = now
+	for key, t := range n.taken {
+		if now.Sub(t.at) >= takenFor {
+			delete(n.taken, key)
+		}
+	}
 }
