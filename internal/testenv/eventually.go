@@ -8,8 +8,18 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// askEvery is how often Eventually asks: loopback servers answer in a millisecond.
-const askEvery = 10 * time.Millisecond
+// Eventually asks again after a twentieth of the time that it has waited, within these bounds:
+// loopback servers answer in a millisecond, and a question may cost them more than the answer is
+// worth.
+const (
+	askSoonest = 10 * time.Millisecond
+	askLatest  = 100 * time.Millisecond
+)
+
+// pause is how long nobody asks after the wait so far.
+func pause(waited time.Duration) time.Duration {
+	return min(max(waited/20, askSoonest), askLatest)
+}
 
 // Eventually asks until the answer is nil, and returns how long that took. If there is
 // none within the limit it ends the test, and says what was waited for and the last
@@ -21,8 +31,6 @@ func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx con
 	begun := c.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	ticker := c.NewTicker(askEvery)
-	defer ticker.Stop()
 	var last error
 	for {
 		err := ask(ctx)
@@ -35,7 +43,7 @@ func Eventually(t testing.TB, limit time.Duration, what string, ask func(ctx con
 		select {
 		case <-ctx.Done():
 			t.Fatalf("%s: not within %s: %v", what, limit, last)
-		case <-ticker.C():
+		case <-c.After(pause(c.Since(begun))):
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,12 +30,21 @@ import (
 // keys are all private keys that were stored in the run, each in the forms in which it
 // could get out.
 type keys struct {
-	mu    sync.Mutex
-	forms map[string]string // the form to the Secret it was seen in
+	mu sync.Mutex
+	// forms are by how they begin: form to the Secret it was seen in. A text is gone through once,
+	// however many keys there are.
+	forms map[beginning]map[string]string
 	count int
 	seen  map[string]bool
 	// ended is whether the watch ended before the run did: then keys may be missing.
 	ended bool
+}
+
+// beginning is how a form begins; each is longer.
+type beginning [8]byte
+
+func newKeys() *keys {
+	return &keys{forms: map[beginning]map[string]string{}, seen: map[string]bool{}}
 }
 
 // watchKeys learns every key of every revision of every Secret until the context ends.
@@ -47,7 +57,7 @@ func watchKeys(ctx context.Context) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{forms: map[string]string{}, seen: map[string]bool{}}
+	k := newKeys()
 	go func() {
 		for event := range watch.ResultChan() {
 			if secret, ok := event.Object.(*corev1.Secret); ok {
@@ -79,16 +89,24 @@ func (k *keys) learn(from string, value []byte) {
 					base64.StdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret),
 					decimal(secret, " "), decimal(secret, ","),
 				} {
-					k.forms[form] = from
+					k.add(form, from)
 				}
 			}
 			// As PEM, and as PEM in the data of a Secret: a line of each.
 			lines := strings.Split(strings.TrimSpace(string(pem.EncodeToMemory(block))), "\n")
-			k.forms[lines[len(lines)/2]] = from
-			k.forms[base64.StdEncoding.EncodeToString(value)[60:120]] = from
+			k.add(lines[len(lines)/2], from)
+			k.add(base64.StdEncoding.EncodeToString(value)[60:120], from)
 		}
 		k.mu.Unlock()
 	}
+}
+
+func (k *keys) add(form, from string) {
+	begins := beginning([]byte(form))
+	if k.forms[begins] == nil {
+		k.forms[begins] = map[string]string{}
+	}
+	k.forms[begins][form] = from
 }
 
 // decimal is what a slice of bytes is printed as.
@@ -117,9 +135,11 @@ func (k *keys) in(text []byte) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var found []string
-	for form, from := range k.forms {
-		if bytes.Contains(text, []byte(form)) {
-			found = append(found, from)
+	for at := range max(0, len(text)-len(beginning{})+1) {
+		for form, from := range k.forms[beginning(text[at:])] {
+			if bytes.HasPrefix(text[at:], []byte(form)) && !slices.Contains(found, from) {
+				found = append(found, from)
+			}
 		}
 	}
 	return found
@@ -186,7 +206,7 @@ func TestAKeyThatGetsOutIsFound(t *testing.T) {
 	}
 	block, _ := pem.Decode(key.PEM())
 	scalar := secretParts(block.Bytes)[1]
-	k := &keys{forms: map[string]string{}, seen: map[string]bool{}}
+	k := newKeys()
 	k.learn("a Secret", key.PEM())
 	for name, text := range map[string]string{
 		"as it is":           string(key.PEM()),

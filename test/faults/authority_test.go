@@ -48,26 +48,15 @@ func authorityRotation() scenario {
 		// The ledger: made, trusted, used, replaced, withdrawn, gone. The CA Secret and the published
 		// trust: both, and the second alone. The server's certificate.
 		writes: 11,
-		remove: func(t *testing.T, round string) {
-			for kind, version := range map[string]string{"Gateway": "networking.istio.io/v1", "CertificateAuthority": "mtls.sallyport.dev/v1alpha1"} {
-				object := &unstructured.Unstructured{}
-				object.SetAPIVersion(version)
-				object.SetKind(kind)
-				object.SetNamespace(clients)
-				object.SetName(round)
-				if err := client.IgnoreNotFound(stack.Client().Delete(t.Context(), object)); err != nil {
-					t.Error(err)
-				}
-			}
+		made: func(round string) []*unstructured.Unstructured {
+			return []*unstructured.Unstructured{gateway(clients, round), ofOurs("CertificateAuthority", clients, round)}
 		},
 	}
 }
 
 // askForRotation asks, and says that every caller knows the generation that is there.
 func askForRotation(ctx context.Context, authority string) error {
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind("CertificateAuthority")
+	object := ofOurs("CertificateAuthority", clients, authority)
 	if err := get(ctx, object, clients, authority); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,8 +33,9 @@ type scenario struct {
 	// writes is how many the scenario takes at least: a test that dies nowhere shows
 	// nothing.
 	writes int
-	// remove takes away what would go on writing in the rounds to come.
-	remove func(t *testing.T, round string)
+	// made is what a round leaves behind, in the order in which it is taken away; every agent
+	// that starts later would have to go through it. Nil where nothing is.
+	made func(round string) []*unstructured.Unstructured
 }
 
 // Whichever write the agent dies at, before the API server heard of it or after, the
@@ -90,8 +92,10 @@ func (s scenario) die(t *testing.T, a *agent, h *history, round string, n int, s
 		}
 	}
 	eventually(t, "the end state of round "+round, func(ctx context.Context) error { return s.done(ctx, round) })
-	if s.remove != nil {
-		s.remove(t, round)
+	if s.made != nil {
+		for _, o := range s.made(round) {
+			remove(t, o)
+		}
 	}
 	if s.issued == nil {
 		return died
@@ -105,6 +109,64 @@ func (s scenario) die(t *testing.T, a *agent, h *history, round string, n int, s
 		})
 	}
 	return died
+}
+
+// named is an object of which nothing else matters.
+func named(apiVersion, kind, namespace, name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetAPIVersion(apiVersion)
+	o.SetKind(kind)
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	return o
+}
+
+func gateway(namespace, name string) *unstructured.Unstructured {
+	return named("networking.istio.io/v1", "Gateway", namespace, name)
+}
+
+// ofOurs is an object of one of the product's own kinds.
+func ofOurs(kind, namespace, name string) *unstructured.Unstructured {
+	return named("mtls.sallyport.dev/v1alpha1", kind, namespace, name)
+}
+
+// everything is what everythingYAML makes.
+func everything(name string) []*unstructured.Unstructured {
+	return []*unstructured.Unstructured{gateway(clients, name), ofOurs("ClientCertificate", clients, name), ofOurs("CertificateAuthority", clients, name)}
+}
+
+// remove deletes an object, and waits until the agent has done what that asks of it: of a Gateway,
+// or of an APIRule with its own, nothing is used any more.
+func remove(t *testing.T, o *unstructured.Unstructured) {
+	t.Helper()
+	if err := client.IgnoreNotFound(stack.Client().Delete(t.Context(), o)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of "+o.GetKind()+" "+o.GetName(), func(ctx context.Context) error {
+		if err := get(ctx, o.DeepCopy(), o.GetNamespace(), o.GetName()); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is still there: %w", err)
+		}
+		switch o.GetKind() {
+		case "Gateway":
+			return unreferenced(ctx, o.GetNamespace(), o.GetName())
+		case "APIRule":
+			return unreferenced(ctx, o.GetNamespace(), o.GetName()+"-mtls")
+		}
+		return nil
+	})
+}
+
+// unreferenced says which Secret of a Gateway is not marked as one that nobody needs.
+func unreferenced(ctx context.Context, namespace, gateway string) error {
+	var errs []error
+	for _, suffix := range []string{".mtls", ".mtls-cacert"} {
+		s, err := secret(ctx, ingress, namespace+"."+gateway+suffix)
+		if err == nil && s.Annotations["mtls.sallyport.dev/unreferenced-since"] == "" {
+			err = fmt.Errorf("Secret %s is not marked", s.Name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // lingering is how long writes may still come once the end state is there: statuses
@@ -190,6 +252,7 @@ func firstIssuance(mostSerials int) scenario {
 			return map[string]int{serverSecret(clients, round): 1, clients + "/" + round: 1}
 		},
 		writes: 9,
+		made:   everything,
 	}
 }
 
@@ -214,6 +277,9 @@ func reissue() scenario {
 		},
 		issued: func(round string) map[string]int { return map[string]int{serverSecret(clients, round): 2} },
 		writes: 2,
+		made: func(round string) []*unstructured.Unstructured {
+			return []*unstructured.Unstructured{gateway(clients, round)}
+		},
 	}
 }
 
@@ -235,9 +301,7 @@ func revocation() scenario {
 			serials[round] = pair.Leaf().Serial()
 		},
 		act: func(t *testing.T, round string) {
-			c := &unstructured.Unstructured{}
-			c.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-			c.SetKind("ClientCertificate")
+			c := ofOurs("ClientCertificate", clients, round)
 			if err := get(t.Context(), c, clients, round); err != nil {
 				t.Fatal(err)
 			}
@@ -264,6 +328,7 @@ func revocation() scenario {
 			return map[string]int{serverSecret(clients, round): 1, clients + "/" + round: 1}
 		},
 		writes: 3,
+		made:   everything,
 	}
 }
 
@@ -295,6 +360,9 @@ spec:
 		},
 		issued: func(round string) map[string]int { return map[string]int{serverSecret(round, "orders-mtls"): 1} },
 		writes: 7,
+		made: func(round string) []*unstructured.Unstructured {
+			return []*unstructured.Unstructured{named("gateway.kyma-project.io/v2", "APIRule", round, "orders"), ofOurs("CertificateAuthority", round, "default")}
+		},
 	}
 }
 
@@ -306,26 +374,11 @@ func deletion() scenario {
 			eventually(t, "the certificate of "+round, func(ctx context.Context) error { return served(ctx, clients, round) })
 		},
 		act: func(t *testing.T, round string) {
-			gateway := &unstructured.Unstructured{}
-			gateway.SetAPIVersion("networking.istio.io/v1")
-			gateway.SetKind("Gateway")
-			gateway.SetNamespace(clients)
-			gateway.SetName(round)
-			if err := stack.Client().Delete(t.Context(), gateway); err != nil {
+			if err := stack.Client().Delete(t.Context(), gateway(clients, round)); err != nil {
 				t.Fatal(err)
 			}
 		},
-		done: func(ctx context.Context, round string) error {
-			var errs []error
-			for _, suffix := range []string{".mtls", ".mtls-cacert"} {
-				s, err := secret(ctx, ingress, clients+"."+round+suffix)
-				if err == nil && s.Annotations["mtls.sallyport.dev/unreferenced-since"] == "" {
-					err = fmt.Errorf("Secret %s is not marked", s.Name)
-				}
-				errs = append(errs, err)
-			}
-			return errors.Join(errs...)
-		},
+		done:   func(ctx context.Context, round string) error { return unreferenced(ctx, clients, round) },
 		issued: func(round string) map[string]int { return map[string]int{serverSecret(clients, round): 1} },
 		writes: 2,
 	}
@@ -376,9 +429,7 @@ func reviewed(ctx context.Context, round string) error {
 }
 
 func ready(ctx context.Context, kind, namespace, name string) error {
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind(kind)
+	object := ofOurs(kind, namespace, name)
 	if err := get(ctx, object, namespace, name); err != nil {
 		return err
 	}
@@ -427,9 +478,7 @@ func served(ctx context.Context, namespace, gateway string) error {
 	if rule, managed := strings.CutSuffix(gateway, "-mtls"); managed {
 		endpoint = "apirule-" + rule
 	}
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind("MutualTLSEndpoint")
+	object := ofOurs("MutualTLSEndpoint", namespace, endpoint)
 	if err := get(ctx, object, namespace, endpoint); err != nil {
 		return err
 	}

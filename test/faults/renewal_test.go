@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -62,27 +61,7 @@ func renewal() scenario {
 			return err
 		},
 		writes: 4,
-		remove: func(t *testing.T, round string) {
-			removeAll(t, round)
-		},
-	}
-}
-
-// removeAll deletes what everythingYAML made.
-func removeAll(t *testing.T, name string) {
-	t.Helper()
-	for apiVersion, kinds := range map[string][]string{"networking.istio.io/v1": {"Gateway"}, "mtls.sallyport.dev/v1alpha1": {"ClientCertificate", "CertificateAuthority"}} {
-		for _, kind := range kinds {
-			object := &unstructured.Unstructured{}
-			object.SetAPIVersion(apiVersion)
-			object.SetKind(kind)
-			object.SetNamespace(clients)
-			object.SetName(name)
-			// A test's own context has ended when it cleans up.
-			if err := stack.Client().Delete(context.WithoutCancel(t.Context()), object); err != nil {
-				t.Error(err)
-			}
-		}
+		made:   everything,
 	}
 }
 
@@ -93,7 +72,14 @@ func TestACallersSecretIsRenewedUnread(t *testing.T) {
 	h := record(t)
 	a := startAgent(t)
 	apply(t, shortLived(name))
-	t.Cleanup(func() { removeAll(t, name) })
+	t.Cleanup(func() {
+		for _, o := range everything(name) {
+			// A test's own context has ended when it cleans up.
+			if err := stack.Client().Delete(context.WithoutCancel(t.Context()), o); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	serial := func(ctx context.Context) (pki.Serial, error) {
 		pair, err := callersPair(ctx, name)
 		return pair.Leaf().Serial(), err

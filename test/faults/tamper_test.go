@@ -164,10 +164,8 @@ func TestASecretThatIsNoLongerOursIsLeftAlone(t *testing.T) {
 
 // tells says what is missing of a condition of a Gateway's endpoint.
 func tells(ctx context.Context, gateway, kind, status, reason, text string) error {
-	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("mtls.sallyport.dev/v1alpha1")
-	object.SetKind("MutualTLSEndpoint")
-	if err := get(ctx, object, clients, "gateway-"+gateway); err != nil {
+	object := ofOurs("MutualTLSEndpoint", clients, "gateway-"+gateway)
+	if err := get(ctx, object, clients, object.GetName()); err != nil {
 		return err
 	}
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
