@@ -94,7 +94,7 @@ func (s scenario) die(t *testing.T, a *agent, h *history, round string, n int, s
 	eventually(t, "the end state of round "+round, func(ctx context.Context) error { return s.done(ctx, round) })
 	if s.made != nil {
 		for _, o := range s.made(round) {
-			remove(t, o)
+			a.remove(t, o)
 		}
 	}
 	if s.issued == nil {
@@ -136,13 +136,21 @@ func everything(name string) []*unstructured.Unstructured {
 }
 
 // remove deletes an object, and waits until the agent has done what that asks of it: of a Gateway,
-// or of an APIRule with its own, nothing is used any more.
-func remove(t *testing.T, o *unstructured.Unstructured) {
+// or of an APIRule with its own, nothing is used any more. An agent that dies so late that the round
+// was over is started again.
+func (a *agent) remove(t *testing.T, o *unstructured.Unstructured) {
 	t.Helper()
 	if err := client.IgnoreNotFound(stack.Client().Delete(t.Context(), o)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the end of "+o.GetKind()+" "+o.GetName(), func(ctx context.Context) error {
+		select {
+		case <-a.Done():
+			if err := a.Start(); err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
 		if err := get(ctx, o.DeepCopy(), o.GetNamespace(), o.GetName()); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("it is still there: %w", err)
 		}
