@@ -378,7 +378,7 @@ func (p prometheus) bring(t *testing.T, ns string) {
 // enough callers fill seven tenths of what fits, at some 67 bytes for each. With fewer the alert has its limit in proportion.
 const enough = 5600
 
-var callers = flag.Int("callers", enough/8, "how many callers are revoked at once; 5600 are what SallyportCRLTooLarge is about")
+var callers = flag.Int("callers", enough/20, "how many callers are revoked at once; 5600 are what SallyportCRLTooLarge is about")
 
 // crowd revokes a crowd: each has a certificate for a key of its own, and loses it with its object.
 func (p prometheus) crowd(t *testing.T, ns string) {

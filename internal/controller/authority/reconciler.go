@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -60,23 +61,48 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("authority").
 		For(&v1alpha1.CertificateAuthority{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
-		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint)).
-		Watches(&v1alpha1.ClientCertificate{}, later(ofClient), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint, countDelay)).
+		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, countDelay), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, endDelay), builder.WithPredicates(endChanged)).
 		WatchesRawSource(source.Channel(r.Mounted.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofMounted))).
 		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
 		Complete(pass.Patient(r))
+}
+
+// endChanged passes what tells of a certificate that ends at another hour: the status of an authority tells when
+// the last one ends.
+var endChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, is := e.ObjectOld.(*v1alpha1.ClientCertificate)
+		now, still := e.ObjectNew.(*v1alpha1.ClientCertificate)
+		return is && still && !endOf(before).Equal(endOf(now))
+	},
+	CreateFunc: func(event.CreateEvent) bool { return false }, // is looked at anyway
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+}
+
+// endOf is the end of a caller's certificate as an authority tells it; nil if there is none.
+func endOf(c *v1alpha1.ClientCertificate) *metav1.Time {
+	if c.Status.NotAfter == nil {
+		return nil
+	}
+	return wholeHour(c.Status.NotAfter.Time)
 }
 
 // countDelay is how long the counts in the status may lag behind. Many objects that
 // come and go at once then cost one pass, and not one each.
 const countDelay = 500 * time.Millisecond
 
-// later has an authority looked at because something that only the counts in its
-// status tell of has changed.
-func later(of handler.MapFunc) handler.EventHandler {
+// endDelay is how long the end of the last caller's certificate may lag behind: callers of a
+// compromised CA all get others within a minute.
+const endDelay = 5 * time.Second
+
+// later has an authority looked at after a while, because something that only its status
+// tells of has changed.
+func later(of handler.MapFunc, delay time.Duration) handler.EventHandler {
 	add := func(ctx context.Context, object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		for _, request := range of(ctx, object) {
-			queue.AddAfter(request, countDelay)
+			queue.AddAfter(request, delay)
 		}
 	}
 	return handler.Funcs{

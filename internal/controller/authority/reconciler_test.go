@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -328,5 +329,35 @@ func TestABroughtCAThatHasEndedIsToldOnce(t *testing.T) {
 	f.clock.SetTime(began.Add(6*720*time.Hour + 2*time.Minute))
 	if again := f.pass(t); again.ResourceVersion != a.ResourceVersion {
 		t.Error("the status is written though nothing changed")
+	}
+}
+
+// When the last certificate of a caller ends is told by the hour; a renewal within it concerns nobody.
+func TestAnotherEndOfACertificateIsHeard(t *testing.T) {
+	ending := func(at string) *v1alpha1.ClientCertificate {
+		c := &v1alpha1.ClientCertificate{}
+		if at != "" {
+			end, err := time.Parse(time.TimeOnly, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			notAfter := metav1.NewTime(end)
+			c.Status.NotAfter = &notAfter
+		}
+		return c
+	}
+	for name, c := range map[string]struct {
+		before, now string
+		heard       bool
+	}{
+		"the first one":         {"", "10:20:00", true},
+		"in the same hour":      {"10:20:00", "10:40:00", false},
+		"in the next hour":      {"10:20:00", "11:00:01", true},
+		"none, as before":       {"", "", false},
+		"the same one, no more": {"10:20:00", "", true},
+	} {
+		if got := endChanged.Update(event.UpdateEvent{ObjectOld: ending(c.before), ObjectNew: ending(c.now)}); got != c.heard {
+			t.Errorf("%s: heard %t, expected %t", name, got, c.heard)
+		}
 	}
 }
