@@ -210,6 +210,11 @@ type CertificateAuthorityStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Generations []AuthorityGeneration `json:"generations,omitempty"`
 
+	// newestGeneration is the id of the newest generation there ever was, also if it is gone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	NewestGeneration string `json:"newestGeneration,omitempty"`
+
 	// notAfter of the active generation.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`

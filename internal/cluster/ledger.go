@@ -26,9 +26,10 @@ type AuthorityRecord struct {
 	Name string
 	// Owner is the CertificateAuthority.
 	Owner intent.Owner
-	// told is the newest generation that the authority's status tells of; empty if it tells of
-	// none. Taken is what a person takes it for, if the ledger is behind that.
-	told, taken string
+	// told is what the authority's status tells of the ledger. Taken is what a person takes it for, if the
+	// ledger is behind that.
+	told  rotate.Told
+	taken string
 }
 
 // AcceptState is the annotation on a CertificateAuthority with which a person takes a ledger as
@@ -41,12 +42,8 @@ func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAut
 	if err != nil {
 		return AuthorityRecord{}, err
 	}
-	told := ""
-	if known := authority.Status.Generations; len(known) > 0 {
-		told = known[len(known)-1].ID
-	}
 	return AuthorityRecord{
-		told: told, taken: authority.Annotations[AcceptState],
+		told: toldOf(authority.Status), taken: authority.Annotations[AcceptState],
 		Name: LedgerName(uid, authority.GetName()),
 		Owner: intent.Owner{
 			Kind: "CertificateAuthority", Namespace: authority.GetNamespace(), Name: authority.GetName(), UID: string(authority.GetUID()),
@@ -54,11 +51,26 @@ func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAut
 	}, nil
 }
 
+// toldOf is what a status tells of a ledger.
+func toldOf(status v1alpha1.CertificateAuthorityStatus) rotate.Told {
+	told := rotate.Told{Newest: status.NewestGeneration}
+	for _, g := range status.Generations {
+		told.Generations = append(told.Generations, rotate.ToldGeneration{ID: g.ID, KeyID: g.SubjectKeyID, State: rotate.State(g.State)})
+		if rotate.Earlier(told.Newest, g.ID) { // written before the newest was noted
+			told.Newest = g.ID
+		}
+	}
+	return told
+}
+
 // StoredLedger is a ledger together with the Secret it was read from; the Secret is
 // nil if the authority has none yet.
 type StoredLedger struct {
 	// Ledger as read.
 	Ledger rotate.Ledger
+	// Taken is whether it is older than what was told of it, and a person took it as it is. It has to be
+	// written before anything is told of it.
+	Taken  bool
 	secret *corev1.Secret
 }
 
@@ -105,10 +117,14 @@ func (c *Cluster) stored(key types.NamespacedName, record AuthorityRecord, secre
 	if err != nil {
 		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %w", key, ErrLedgerUnreadable, err)
 	}
-	if newest := ledger.Newest(); rotate.Earlier(newest, record.told) && record.taken != newest+"/"+record.told {
-		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: its newest generation is %s, and there was a %s", key, ErrLedgerRegressed, newest, record.told)
+	behind := ledger.Behind(record.told)
+	if behind == "" {
+		return StoredLedger{Ledger: ledger, secret: secret}, nil
 	}
-	return StoredLedger{Ledger: ledger, secret: secret}, nil
+	if record.taken != ledger.Newest()+"/"+record.told.Newest {
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %s", key, ErrLedgerRegressed, behind)
+	}
+	return StoredLedger{Ledger: ledger.After(record.told.Newest), Taken: true, secret: secret}, nil
 }
 
 // decodedLedger is what a Secret held in one version.

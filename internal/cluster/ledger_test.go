@@ -252,22 +252,39 @@ func TestLedgerName(t *testing.T) {
 func TestALedgerThatWasRestoredIsNotTakenForTheNewest(t *testing.T) {
 	f := newFixture(t)
 	r := record("ledger-restored")
-	f.writeLedger(t, r)
+	own := f.writeLedger(t, r).Ledger.Generations()[0].Authority.Certificate().SubjectKeyID()
+	is := func(id, keyID string, s rotate.State) rotate.ToldGeneration {
+		return rotate.ToldGeneration{ID: id, KeyID: keyID, State: s}
+	}
 	for name, test := range map[string]struct {
-		told, taken string
-		refused     bool
+		told  rotate.Told
+		taken string
+		want  string
 	}{
-		"nothing was told of it":                      {"", "", false},
-		"it is as it was told":                        {"g1", "", false},
-		"there was a newer generation":                {"g2", "", true},
-		"a person takes it for what it is":            {"g2", "g1/g2", false},
-		"a person took another one for what it was":   {"g3", "g1/g2", true},
-		"a person took a newer one than is there now": {"g3", "g2/g3", true},
+		"nothing was told of it":                      {},
+		"it is as it was told":                        {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Active)}}},
+		"it is further than what was told":            {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Trusted)}}},
+		"there was a newer generation":                {told: rotate.Told{Newest: "g2"}, want: "its newest generation is g1, and there was a g2"},
+		"its generation gave way to another":          {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Withdrawn)}}, want: "generation g1 is Active in it, and it was Withdrawn"},
+		"its generation was gone":                     {told: rotate.Told{Newest: "g1"}, want: "generation g1 is Active in it, and it was gone"},
+		"its generation had another key":              {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", "0a", rotate.Active)}}, want: "generation g1 has key " + own + " in it, and it had 0a"},
+		"a person takes it for what it is":            {told: rotate.Told{Newest: "g2"}, taken: "g1/g2"},
+		"a person took another one for what it was":   {told: rotate.Told{Newest: "g3"}, taken: "g1/g2", want: "there was a g3"},
+		"a person took a newer one than is there now": {told: rotate.Told{Newest: "g3"}, taken: "g2/g3", want: "there was a g3"},
 	} {
 		r.told, r.taken = test.told, test.taken
 		stored, err := f.Ledger(t.Context(), r)
-		if refused := errors.Is(err, ErrLedgerRegressed); refused != test.refused || !refused && (err != nil || !stored.Exists()) {
-			t.Errorf("%s: found %v", name, err)
+		if test.want != "" {
+			if !errors.Is(err, ErrLedgerRegressed) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: found %v, expected %q", name, err, test.want)
+			}
+			continue
+		}
+		if err != nil || !stored.Exists() || stored.Taken != (test.taken != "") {
+			t.Errorf("%s: found %v, taken %t", name, err, stored.Taken)
+		}
+		if test.taken != "" && stored.Ledger.Newest() != test.told.Newest {
+			t.Errorf("%s: the next generation comes after %s, and there was a %s", name, stored.Ledger.Newest(), test.told.Newest)
 		}
 	}
 }

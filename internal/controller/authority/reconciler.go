@@ -271,7 +271,7 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if !stored.Exists() && len(authority.Status.Generations) > 0 {
 		return kept, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
 	}
-	if kept.ledger = stored.Ledger; len(kept.plan.Steps) > 0 {
+	if kept.ledger = stored.Ledger; len(kept.plan.Steps) > 0 || stored.Taken {
 		written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
 		if err != nil {
 			return kept, err

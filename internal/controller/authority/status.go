@@ -84,6 +84,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 
 func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
 	status.Generations, status.NotAfter, status.CRL, status.Unproven, status.TrustedCertificates = nil, nil, nil, v.unproven(), v.trusted()
+	status.NewestGeneration = v.ledger.Newest()
 	for _, g := range v.ledger.Generations() {
 		certificate := g.Authority.Certificate()
 		status.Generations = append(status.Generations, v1alpha1.AuthorityGeneration{
