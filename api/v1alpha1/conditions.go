@@ -128,6 +128,9 @@ const (
 	ReasonKeyMissing = "KeyMissing"
 	// ReasonLedgerUnreadable says that the ledger's content cannot be parsed. It is never replaced silently.
 	ReasonLedgerUnreadable = "LedgerUnreadable"
+	// ReasonLedgerImmutable says that somebody marked the ledger immutable, or made it of another type, so that nothing can be
+	// stored. It is never deleted to be made anew: it is the only copy of the keys.
+	ReasonLedgerImmutable = "LedgerImmutable"
 	// ReasonEnded says that the active generation has ended.
 	ReasonEnded = "Ended"
 	// ReasonStateRegressed says that the ledger is older than what the edge serves; signing stopped until a person decides.

@@ -77,6 +77,14 @@ type StoredLedger struct {
 // Exists reports whether there is a ledger at all.
 func (l StoredLedger) Exists() bool { return l.secret != nil }
 
+// Updatable is ErrNotUpdatable if nothing can be written in the ledger's place, nil if it can.
+func (l StoredLedger) Updatable() error {
+	if !l.Exists() || updatable(l.secret, corev1.SecretTypeOpaque) {
+		return nil
+	}
+	return fmt.Errorf("writing Secret %s: %w", client.ObjectKeyFromObject(l.secret), ErrNotUpdatable)
+}
+
 // ErrLedgerUnreadable says that a ledger is there and cannot be read.
 var ErrLedgerUnreadable = errors.New("the ledger cannot be read")
 
@@ -166,7 +174,7 @@ func (c *Cluster) WriteLedger(ctx context.Context, record AuthorityRecord, befor
 		Type:   corev1.SecretTypeOpaque,
 		Owner:  record.Owner,
 		Labels: map[string]string{intent.KeyLedger: ledgerKeys},
-		Data:   data,
+		Data:   data, OnlyCopy: true,
 	}
 	if !before.Exists() {
 		return c.createLedger(ctx, wanted, after)

@@ -188,6 +188,12 @@ func TestRecordSerial(t *testing.T) {
 	if found := len(f.serials(t, second)); found != 1 {
 		t.Errorf("%d records in the second shard when the first is full, expected 1", found)
 	}
+	immutable := true
+	f.change(t, f.read(t, second), func(s *corev1.Secret) { s.Immutable = &immutable })
+	f.recordSerial(t, r, issuedSerial(t, 6, end.Add(time.Hour)), start)
+	if found := len(f.serials(t, "ledger-serials-serials-002")); found != 1 {
+		t.Errorf("%d records in the third shard when the second is immutable, expected 1", found)
+	}
 	f.recordSerial(t, r, issuedSerial(t, 5, end.Add(2*time.Hour)), end.Add(time.Second))
 	if found := len(f.serials(t, first)); found != 1 {
 		t.Errorf("%d records in the first shard once what was in it has ended, expected the new one alone", found)

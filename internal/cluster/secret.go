@@ -47,6 +47,8 @@ type WantedSecret struct {
 	Labels, Annotations map[string]string
 	// Data in full.
 	Data map[string][]byte
+	// OnlyCopy is whether nothing else holds what it holds: it is updated, and never deleted to be made anew.
+	OnlyCopy bool
 	// Adopts is whether it takes the place of one that its owner hands over to Owner.
 	Adopts bool
 }
@@ -138,12 +140,23 @@ func (c *Cluster) unseen(ctx context.Context, wanted WantedSecret) (*corev1.Secr
 	return stored, nil
 }
 
+// ErrNotUpdatable says that a Secret cannot be updated, and that it holds the only copy of what is in it.
+var ErrNotUpdatable = errors.New("it cannot be updated, and it is the only copy")
+
+// updatable reports whether Kubernetes lets a Secret be updated to one of a type.
+func updatable(stored *corev1.Secret, to corev1.SecretType) bool {
+	return stored.Type == to && (stored.Immutable == nil || !*stored.Immutable)
+}
+
 // replace updates the stored Secret, or where Kubernetes does not let it be updated
 // (the type, or an immutable one) deletes it and makes it anew. istiod keeps what
 // it has pushed in between.
 func (c *Cluster) replace(ctx context.Context, wanted WantedSecret, stored *corev1.Secret) (Outcome, *corev1.Secret, error) {
 	object := wanted.object()
-	if stored.Type != wanted.Type || (stored.Immutable != nil && *stored.Immutable) {
+	if !updatable(stored, wanted.Type) {
+		if wanted.OnlyCopy { // the agent may die in between, or the second write be refused
+			return "", nil, fmt.Errorf("writing Secret %s: %w", wanted.Key, ErrNotUpdatable)
+		}
 		precondition := client.Preconditions{UID: &stored.UID, ResourceVersion: &stored.ResourceVersion}
 		if err := c.client.Delete(ctx, stored, precondition); err != nil {
 			return "", nil, fmt.Errorf("deleting Secret %s, whose type or immutability is not ours: %w", wanted.Key, err)

@@ -87,6 +87,9 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, iss
 			return err
 		}
 		var shard rotate.Serials
+		if secret != nil && !updatable(secret, corev1.SecretTypeOpaque) {
+			continue // it is as good as full
+		}
 		if secret != nil {
 			if shard, err = c.parseShard(secret, record); err != nil {
 				return err
@@ -134,7 +137,7 @@ func (c *Cluster) writeShard(ctx context.Context, key types.NamespacedName, reco
 		Type:   corev1.SecretTypeOpaque,
 		Owner:  record.Owner,
 		Labels: map[string]string{intent.KeyLedger: ledgerSerials},
-		Data:   map[string][]byte{serialsKey: shard.Encode()},
+		Data:   map[string][]byte{serialsKey: shard.Encode()}, OnlyCopy: true,
 	}
 	if stored == nil {
 		object := wanted.object()

@@ -155,6 +155,8 @@ func LedgerProblem(err error) *Problem {
 		return lasting(v1alpha1.ReasonKeyMissing, "%s. It is never made anew silently, because callers trust the old one: restore the Secret from your backup", err)
 	case errors.Is(err, cluster.ErrLedgerRegressed):
 		return lasting(v1alpha1.ReasonStateRegressed, "%s. Nothing is issued: restore the newest backup, or take it as it is with the annotation %s: <newest in the ledger>/<newest told> on the CertificateAuthority; callers of what is missing are then refused", err, cluster.AcceptState)
+	case errors.Is(err, cluster.ErrNotUpdatable):
+		return lasting(v1alpha1.ReasonLedgerImmutable, "%s: neither CRLs nor the next generation can be stored. Save the Secret, delete it, and create it again from what you saved, without immutable and of type Opaque", err)
 	case errors.Is(err, cluster.ErrLedgerUnreadable), errors.Is(err, cluster.ErrLedgerForeign):
 		return lasting(v1alpha1.ReasonLedgerUnreadable, "%s. It is never made anew silently, because callers trust what it holds: restore the Secret from your backup", err)
 	}

@@ -37,6 +37,7 @@ var reasons = []string{
 	v1alpha1.ReasonJudged,
 	v1alpha1.ReasonKeyMissing,
 	v1alpha1.ReasonKeystorePassword,
+	v1alpha1.ReasonLedgerImmutable,
 	v1alpha1.ReasonLedgerUnreadable,
 	v1alpha1.ReasonLeftOut,
 	v1alpha1.ReasonLifetimeTooLong,

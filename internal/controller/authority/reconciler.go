@@ -250,6 +250,9 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err != nil {
 		return kept, err
 	}
+	if err := stored.Updatable(); err != nil {
+		return kept, err // told at once, and not when the next CRL is due
+	}
 	issued, err := r.Cluster.Issued(ctx, record)
 	if err != nil {
 		return kept, err
