@@ -95,6 +95,16 @@ var ErrLedgerForeign = errors.New("the Secret is not the agent's own")
 // What was issued since is not in it, and callers may trust a generation that it does not know.
 var ErrLedgerRegressed = errors.New("the ledger is older than what was told of it")
 
+// generation is the id of the generation with a subject key identifier, by what was told; empty if there is none.
+func (r AuthorityRecord) generation(keyID string) string {
+	for _, g := range r.told.Generations {
+		if g.KeyID == keyID {
+			return g.ID
+		}
+	}
+	return ""
+}
+
 // Ledger reads the ledger of an authority. One that is there and cannot be read, or that is
 // older than one that was read before, is an error and never taken for an absent one.
 func (c *Cluster) Ledger(ctx context.Context, record AuthorityRecord) (StoredLedger, error) {

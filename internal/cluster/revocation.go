@@ -8,10 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"sallyport.dev/sallyport/pkg/intent"
+	"sallyport.dev/sallyport/pkg/pki"
 	"sallyport.dev/sallyport/pkg/rotate"
 )
 
@@ -19,21 +17,45 @@ import (
 // again is another one.
 func CallerID(namespace types.UID, name string) string { return string(namespace) + "/" + name }
 
+// ToldCertificate is what a caller was told last of a certificate of his; zero for one who was told of none.
+type ToldCertificate struct {
+	// Serial number, in hexadecimal.
+	Serial string
+	// NotAfter is its end.
+	NotAfter time.Time
+	// AuthorityKeyID is the subject key identifier of the generation that signed it.
+	AuthorityKeyID string
+}
+
 // RevokeCaller writes down that every certificate of a caller that has not ended is
 // revoked, and returns how many were not before. It survives whatever becomes of the
-// caller's own object. Newest is the serial number of the last one that he was told to have, in
-// hexadecimal: a cache that does not show it is behind, and the API server is asked. Those that come
-// while one is written go into the next writes together.
-func (c *Cluster) RevokeCaller(ctx context.Context, record AuthorityRecord, caller, newest string, r rotate.Revocation, now time.Time) (int, error) {
+// caller's own object. Newest is the last one that he was told to have: a cache that does not show it is
+// behind, and the API server is asked; if it is in no shard, because one was lost or restored, it is written down
+// as revoked by what was told of it. Those that come while one is written go into the next writes together.
+func (c *Cluster) RevokeCaller(ctx context.Context, record AuthorityRecord, caller string, newest ToldCertificate, r rotate.Revocation, now time.Time) (int, error) {
 	return c.enqueue(ctx, record, queuedSerial{revoking: &revocation{caller: caller, newest: newest, Revocation: r}}, now)
 }
 
 // revocation is one caller who is to be revoked.
 type revocation struct {
 	rotate.Revocation
-	caller, newest string
+	caller string
+	newest ToldCertificate
+	// found is whose the newest is by the record; empty if it is in no shard.
+	found string
 	// revoked is how many certificates were.
 	revoked int
+	// err is why those of this caller are not; the others are all the same.
+	err error
+}
+
+// look notes whose the newest certificate is by a shard.
+func (r *revocation) look(shard rotate.Serials) {
+	for _, issued := range shard.Issued() {
+		if issued.Serial.String() == r.newest.Serial {
+			r.found = issued.Caller
+		}
+	}
 }
 
 // revoke writes each shard once for all callers.
@@ -46,35 +68,85 @@ func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []
 	if !shown {
 		read = c.LiveSecret
 	}
+	count, err := c.countShards(ctx, record)
+	if err != nil {
+		return err
+	}
 	for n := range maxShards {
 		key := shardKey(c.namespace, record, n)
 		secret, err := read(ctx, key)
 		if err != nil {
 			return err
 		}
-		if secret == nil {
-			return nil // shards have no gaps: they are filled one after the other
+		if secret == nil && n < count {
+			continue // it was lost; what comes after it was not
 		}
-		shard, err := c.parseShard(secret, record)
-		if err != nil {
+		if secret == nil {
+			break
+		}
+		if err := c.revokeIn(ctx, key, record, secret, callers, now); err != nil {
 			return err
 		}
-		counts, revoked := make([]int, len(callers)), 0
-		for i, caller := range callers {
-			shard, counts[i] = shard.Revoke(caller.caller, caller.Revocation, now)
-			revoked += counts[i]
-		}
-		if revoked == 0 {
+	}
+	return c.revokeUnrecorded(ctx, record, callers, now)
+}
+
+// revokeIn writes one shard.
+func (c *Cluster) revokeIn(ctx context.Context, key types.NamespacedName, record AuthorityRecord, secret *corev1.Secret, callers []*revocation, now time.Time) error {
+	shard, err := c.parseShard(secret, record)
+	if err != nil {
+		return err
+	}
+	counts, revoked := make([]int, len(callers)), 0
+	for i, caller := range callers {
+		caller.look(shard)
+		shard, counts[i] = shard.Revoke(caller.caller, caller.Revocation, now)
+		revoked += counts[i]
+	}
+	if revoked == 0 {
+		return nil
+	}
+	written, err := c.writeShard(ctx, key, record, shard, secret)
+	c.serials.remember(key, written, now)
+	if err != nil {
+		return err
+	}
+	for i := range callers {
+		callers[i].revoked += counts[i]
+	}
+	return nil
+}
+
+// revokeUnrecorded writes down the newest certificates that are in no shard.
+func (c *Cluster) revokeUnrecorded(ctx context.Context, record AuthorityRecord, callers []*revocation, now time.Time) error {
+	var lost []*revocation
+	var issued []rotate.IssuedSerial
+	for _, r := range callers {
+		if r.found != "" && r.found != r.caller {
+			r.err = fmt.Errorf("revoking the certificates of %s: its newest, %s, is recorded as that of %s", r.caller, r.newest.Serial, r.found)
 			continue
 		}
-		written, err := c.writeShard(ctx, key, record, shard, secret)
-		c.serials.remember(key, written, now)
+		generation := record.generation(r.newest.AuthorityKeyID)
+		if r.found != "" || r.newest.Serial == "" || r.newest.NotAfter.Before(now) || generation == "" {
+			continue // it is revoked, or nobody accepts it any more
+		}
+		serial, err := pki.ParseSerial(r.newest.Serial)
 		if err != nil {
-			return err
+			r.err = fmt.Errorf("revoking the certificates of %s: its newest: %w", r.caller, err)
+			continue
 		}
-		for i := range callers {
-			callers[i].revoked += counts[i]
-		}
+		lost = append(lost, r)
+		issued = append(issued, rotate.IssuedSerial{Serial: serial, NotAfter: r.newest.NotAfter, Generation: generation, Caller: r.caller,
+			Revoked: rotate.Revocation{At: r.At.Truncate(time.Second), Reason: r.Reason}})
+	}
+	if len(issued) == 0 {
+		return nil
+	}
+	if err := c.recordSerials(ctx, record, issued, now); err != nil {
+		return err
+	}
+	for _, r := range lost {
+		r.revoked++
 	}
 	return nil
 }
@@ -88,7 +160,7 @@ func (c *Cluster) shows(ctx context.Context, record AuthorityRecord, callers []*
 	}
 	missing := map[string]string{}
 	for _, r := range callers {
-		missing[r.caller] = r.newest
+		missing[r.caller] = r.newest.Serial
 	}
 	for i := range shards {
 		shard, err := c.parseShard(&shards[i], record)
@@ -102,15 +174,6 @@ func (c *Cluster) shows(ctx context.Context, record AuthorityRecord, callers []*
 		}
 	}
 	return len(missing) == 0, nil
-}
-
-// cachedShards are the shards of an authority's record as the cache shows them. They must not be changed.
-func (c *Cluster) cachedShards(ctx context.Context, record AuthorityRecord) ([]corev1.Secret, error) {
-	var list corev1.SecretList
-	if err := c.client.List(ctx, &list, inNamespace(c.namespace), ownedBy(record.Owner), client.MatchingLabels{intent.KeyLedger: ledgerSerials}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing the serials of %s: %w", record.Owner, err)
-	}
-	return list.Items, nil
 }
 
 // Issued sums up what an authority issued to callers. It comes from the cache, and from what was
@@ -134,24 +197,6 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 		}
 	}
 	return issued, nil
-}
-
-// shardsOf are the shards of an authority's record, the newest version of each that is known.
-func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) (map[types.NamespacedName]*corev1.Secret, error) {
-	cached, err := c.cachedShards(ctx, record)
-	if err != nil {
-		return nil, err
-	}
-	shards := map[types.NamespacedName]*corev1.Secret{}
-	for i := range cached {
-		shards[client.ObjectKeyFromObject(&cached[i])] = &cached[i]
-	}
-	for key, written := range c.serials.writtenOf(record.Name) {
-		if cached := shards[key]; cached == nil || newer(written, cached) {
-			shards[key] = written
-		}
-	}
-	return shards, nil
 }
 
 // IssuedToCallers is what the record of an authority says in sum.
@@ -206,28 +251,4 @@ func (c *Cluster) issuedIn(secret *corev1.Secret, record AuthorityRecord) (Issue
 	issued := IssuedToCallers{Revoked: shard.Revoked(), End: shard.Ends()}
 	c.shards.Store(secret.Name, decodedShard{uid: secret.UID, version: secret.ResourceVersion, issued: issued})
 	return issued, nil
-}
-
-// parseShard reads a shard that has to be the authority's.
-func (c *Cluster) parseShard(secret *corev1.Secret, record AuthorityRecord) (rotate.Serials, error) {
-	key := client.ObjectKeyFromObject(secret)
-	if owner, ours := OwnerOf(secret); !ours || !owner.Same(record.Owner) {
-		return rotate.Serials{}, fmt.Errorf("reading Secret %s: %w", key, ErrLedgerForeign)
-	}
-	shard, err := rotate.ParseSerials(secret.Data[serialsKey])
-	if err != nil {
-		return rotate.Serials{}, fmt.Errorf("reading Secret %s: %w", key, err)
-	}
-	return shard, nil
-}
-
-// shardKey is the n-th shard of an authority.
-func shardKey(namespace string, record AuthorityRecord, n int) types.NamespacedName {
-	return types.NamespacedName{Namespace: namespace, Name: fmt.Sprintf("%s-serials-%03d", record.Name, n)}
-}
-
-// newer reports whether a Secret is of a later version than another.
-func newer(a, b *corev1.Secret) bool {
-	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
-	return err == nil && order > 0
 }

@@ -29,6 +29,11 @@ func issuedTo(t *testing.T, caller string, n int) rotate.IssuedSerial {
 	return rotate.IssuedSerial{Serial: serial, NotAfter: start.Add(time.Hour), Generation: "g1", Caller: caller}
 }
 
+// toldOfCertificate is what a caller is told of a certificate.
+func toldOfCertificate(issued rotate.IssuedSerial) ToldCertificate {
+	return ToldCertificate{Serial: issued.Serial.String(), NotAfter: issued.NotAfter}
+}
+
 func TestARevokedCallerIsWrittenDown(t *testing.T) {
 	f := newFixture(t)
 	r, other := record("ledger-revoked"), record("ledger-other")
@@ -42,7 +47,7 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	revocation := rotate.Revocation{At: start, Reason: 1}
-	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", issuedTo(t, "", 2).Serial.String(), revocation, start); n != 2 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", toldOfCertificate(issuedTo(t, "", 2)), revocation, start); n != 2 || err != nil {
 		t.Fatalf("%d were revoked, error %v", n, err)
 	}
 	check := func(of *Cluster) {
@@ -62,20 +67,47 @@ func TestARevokedCallerIsWrittenDown(t *testing.T) {
 	}
 	check(f.Cluster)
 	check(New(f.client, f.live, f.namespace)) // an agent that begins
-	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", issuedTo(t, "", 2).Serial.String(), rotate.Revocation{At: start.Add(time.Minute), Reason: 5}, start.Add(time.Minute)); n != 0 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), r, "ns/billing", toldOfCertificate(issuedTo(t, "", 2)), rotate.Revocation{At: start.Add(time.Minute), Reason: 5}, start.Add(time.Minute)); n != 0 || err != nil {
 		t.Errorf("%d were revoked again, error %v", n, err)
 	}
 	check(f.Cluster)
 	if revoked, err := f.Issued(t.Context(), other); len(revoked.Revoked) != 0 || err != nil {
 		t.Errorf("%d of another authority are revoked, error %v", len(revoked.Revoked), err)
 	}
-	if n, err := f.RevokeCaller(t.Context(), record("ledger-none"), "ns/billing", "", revocation, start); n != 0 || err != nil {
+	if n, err := f.RevokeCaller(t.Context(), record("ledger-none"), "ns/billing", ToldCertificate{}, revocation, start); n != 0 || err != nil {
 		t.Errorf("an authority that issued nothing: %d, error %v", n, err)
 	}
 	foreign := record("ledger-revoked")
 	foreign.Owner.Name = "another"
-	if _, err := f.RevokeCaller(t.Context(), foreign, "ns/billing", "", revocation, start); !errors.Is(err, ErrLedgerForeign) {
+	if _, err := f.RevokeCaller(t.Context(), foreign, "ns/billing", ToldCertificate{}, revocation, start); !errors.Is(err, ErrLedgerForeign) {
 		t.Errorf("the record of another authority: %v", err)
+	}
+}
+
+// What is told of a certificate is no way to have somebody else's revoked, and keeps no other revocation up.
+func TestTheCertificateOfAnotherCallerIsNotRevoked(t *testing.T) {
+	f := newFixture(t)
+	r := record("ledger-others")
+	r.told.Generations = []rotate.ToldGeneration{{ID: "g1", KeyID: "0a", State: rotate.Active}}
+	if err := f.RecordSerial(t.Context(), r, issuedTo(t, "ns/bank", 1), start); err != nil {
+		t.Fatal(err)
+	}
+	lost := toldOfCertificate(issuedTo(t, "", 2))
+	lost.AuthorityKeyID = "0a"
+	claimed := toldOfCertificate(issuedTo(t, "", 1))
+	claimed.AuthorityKeyID = "0a"
+	callers := []*revocation{{caller: "ns/mallory", newest: claimed}, {caller: "ns/lost", newest: lost}}
+	for _, caller := range callers {
+		caller.Revocation = rotate.Revocation{At: start}
+	}
+	if err := f.revoke(t.Context(), r, callers, start); err != nil {
+		t.Fatal(err)
+	}
+	if callers[0].revoked != 0 || callers[0].err == nil || callers[1].revoked != 1 || callers[1].err != nil {
+		t.Errorf("of mallory %d, error %v; of the other %d, error %v", callers[0].revoked, callers[0].err, callers[1].revoked, callers[1].err)
+	}
+	if issued, err := f.Issued(t.Context(), r); err != nil || len(issued.Revoked) != 1 || issued.Revoked[0].Caller != "ns/lost" {
+		t.Errorf("revoked are %+v, error %v", issued.Revoked, err)
 	}
 }
 
@@ -123,7 +155,7 @@ func TestWhatACacheDoesNotShowIsRevoked(t *testing.T) {
 	issue(r, "ns/stolen", 2, start)
 	later := start.Add(11 * time.Second) // what was written is remembered for a while
 	issue(other, "ns/other", 3, later)
-	n, err := agent.RevokeCaller(t.Context(), r, "ns/stolen", issuedTo(t, "", 2).Serial.String(), rotate.Revocation{At: later}, later)
+	n, err := agent.RevokeCaller(t.Context(), r, "ns/stolen", toldOfCertificate(issuedTo(t, "", 2)), rotate.Revocation{At: later}, later)
 	if n != 1 || err != nil {
 		t.Errorf("%d were revoked, error %v", n, err)
 	}
@@ -151,7 +183,7 @@ func TestACrowdIsRevokedInFewWrites(t *testing.T) {
 	})
 	issuing := counted.writes.Load()
 	each(func(n int, caller string) error {
-		count, err := agent.RevokeCaller(t.Context(), r, caller, issuedTo(t, caller, n).Serial.String(), rotate.Revocation{At: start}, start)
+		count, err := agent.RevokeCaller(t.Context(), r, caller, toldOfCertificate(issuedTo(t, caller, n)), rotate.Revocation{At: start}, start)
 		if err == nil && count != 1 {
 			err = fmt.Errorf("%d of %s were revoked", count, caller)
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -72,7 +73,7 @@ func (c *Cluster) recordBatch(ctx context.Context, record AuthorityRecord, batch
 	}
 	for _, queued := range batch {
 		if queued.revoking != nil {
-			queued.done <- recorded{revoked: queued.revoking.revoked, err: errRevoking}
+			queued.done <- recorded{revoked: queued.revoking.revoked, err: cmp.Or(errRevoking, queued.revoking.err)}
 		} else {
 			queued.done <- recorded{err: errIssuing}
 		}

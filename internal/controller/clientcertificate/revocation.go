@@ -62,7 +62,7 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	if err != nil {
 		return err
 	}
-	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), c.Status.Serial, rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
+	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), toldCertificate(c), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,15 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 		r.Bell.Ring(ctx, ref)
 	}
 	return done
+}
+
+// toldCertificate is what a ClientCertificate tells of its certificate.
+func toldCertificate(c *v1alpha1.ClientCertificate) cluster.ToldCertificate {
+	told := cluster.ToldCertificate{Serial: c.Status.Serial, AuthorityKeyID: c.Status.AuthorityKeyID}
+	if c.Status.NotAfter != nil {
+		told.NotAfter = c.Status.NotAfter.Time
+	}
+	return told
 }
 
 // pin puts the finalizer on an object whose deletion revokes, and takes it off one whose
