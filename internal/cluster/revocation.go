@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,7 +59,8 @@ func (r *revocation) look(shard rotate.Serials) {
 	}
 }
 
-// revoke writes each shard once for all callers.
+// revoke writes each shard once for all callers. One that cannot be read keeps no other from being written: what
+// is in it is revoked when it can be, so that the error stays until then.
 func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []*revocation, now time.Time) error {
 	shown, err := c.shows(ctx, record, callers)
 	if err != nil {
@@ -72,6 +74,7 @@ func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []
 	if err != nil {
 		return err
 	}
+	var left error
 	for n := range maxShards {
 		key := shardKey(c.namespace, record, n)
 		secret, err := read(ctx, key)
@@ -84,11 +87,19 @@ func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []
 		if secret == nil {
 			break
 		}
-		if err := c.revokeIn(ctx, key, record, secret, callers, now); err != nil {
+		err = c.revokeIn(ctx, key, record, secret, callers, now)
+		if unreadable(err) {
+			left = cmp.Or(left, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return c.revokeUnrecorded(ctx, record, callers, now)
+	if err := c.revokeUnrecorded(ctx, record, callers, now); err != nil {
+		return err
+	}
+	return left
 }
 
 // revokeIn writes one shard.
@@ -142,7 +153,7 @@ func (c *Cluster) revokeUnrecorded(ctx context.Context, record AuthorityRecord, 
 	if len(issued) == 0 {
 		return nil
 	}
-	if err := c.recordSerials(ctx, record, issued, now); err != nil {
+	if err := c.recordSerials(ctx, record, issued, unreadable, now); err != nil {
 		return err
 	}
 	for _, r := range lost {
@@ -164,6 +175,9 @@ func (c *Cluster) shows(ctx context.Context, record AuthorityRecord, callers []*
 	}
 	for i := range shards {
 		shard, err := c.parseShard(&shards[i], record)
+		if unreadable(err) {
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
@@ -186,6 +200,10 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 	issued := IssuedToCallers{End: map[string]time.Time{}}
 	for _, secret := range shards {
 		of, err := c.issuedIn(secret, record)
+		if unreadable(err) {
+			issued.Incomplete = append(issued.Incomplete, err)
+			continue
+		}
 		if err != nil {
 			return IssuedToCallers{}, err
 		}
@@ -206,10 +224,12 @@ type IssuedToCallers struct {
 	// End is when the last certificate ends that is not revoked, by the id of the generation
 	// that signed it.
 	End map[string]time.Time
+	// Incomplete is what of the record is not in the sum, and why.
+	Incomplete []error
 }
 
 // CallersOf are the callers with certificates of one of the generations that have not ended and
-// were not revoked.
+// were not revoked, by what of the record can be read.
 func (c *Cluster) CallersOf(ctx context.Context, record AuthorityRecord, now time.Time, generations ...string) (map[string]bool, error) {
 	shards, err := c.shardsOf(ctx, record)
 	if err != nil {
@@ -218,6 +238,9 @@ func (c *Cluster) CallersOf(ctx context.Context, record AuthorityRecord, now tim
 	callers := map[string]bool{}
 	for _, secret := range shards {
 		shard, err := c.parseShard(secret, record)
+		if unreadable(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -66,7 +66,7 @@ func (c *Cluster) recordBatch(ctx context.Context, record AuthorityRecord, batch
 	}
 	var errIssuing, errRevoking error
 	if len(issued) > 0 {
-		errIssuing = c.recordSerials(ctx, record, issued, now)
+		errIssuing = c.recordSerials(ctx, record, issued, never, now)
 	}
 	if len(revoking) > 0 {
 		errRevoking = c.revoke(ctx, record, revoking, now)
@@ -80,7 +80,11 @@ func (c *Cluster) recordBatch(ctx context.Context, record AuthorityRecord, batch
 	}
 }
 
-func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, issued []rotate.IssuedSerial, now time.Time) error {
+// never passes over no error.
+func never(error) bool { return false }
+
+// recordSerials adds records to the first shard that has room. Passes is which errors of reading a shard are passed over.
+func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, issued []rotate.IssuedSerial, passes func(error) bool, now time.Time) error {
 	for n := c.serials.from(record.Name, now); n < maxShards; n++ {
 		key := shardKey(c.namespace, record, n)
 		secret, err := c.shard(ctx, key)
@@ -92,7 +96,11 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, iss
 			continue // it is as good as full
 		}
 		if secret != nil {
-			if shard, err = c.parseShard(secret, record); err != nil {
+			shard, err = c.parseShard(secret, record)
+			if passes(err) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}

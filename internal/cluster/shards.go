@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,9 +51,17 @@ func (c *Cluster) parseShard(secret *corev1.Secret, record AuthorityRecord) (rot
 	}
 	shard, err := rotate.ParseSerials(secret.Data[serialsKey])
 	if err != nil {
-		return rotate.Serials{}, fmt.Errorf("reading Secret %s: %w", key, err)
+		return rotate.Serials{}, fmt.Errorf("reading Secret %s: %w: %w", key, ErrShardUnreadable, err)
 	}
 	return shard, nil
+}
+
+// ErrShardUnreadable says that a part of the record of what was issued is there and cannot be read.
+var ErrShardUnreadable = errors.New("what was issued cannot be read")
+
+// unreadable reports whether an error is of one shard alone: the others are good.
+func unreadable(err error) bool {
+	return errors.Is(err, ErrShardUnreadable) || errors.Is(err, ErrLedgerForeign)
 }
 
 // shardKey is the n-th shard of an authority.

@@ -99,6 +99,9 @@ type Evidence struct {
 	// ClientsEnd is when the last certificate ends that was issued to a caller and not revoked,
 	// by the id of the generation that signed it.
 	ClientsEnd map[string]time.Time
+	// ClientsUnknown is whether a part of what was issued to callers is not in it: any generation before
+	// the active one may have issued what ends last.
+	ClientsUnknown bool
 }
 
 // Wait is what keeps a rotation in its phase.

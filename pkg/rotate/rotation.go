@@ -285,10 +285,10 @@ func (p *planner) retire(active Generation) {
 
 // needed reports whether a caller may still hold a certificate of a generation. That it was
 // replaced does not count: a partner may hold it all the same. A gateway whose clock is behind
-// takes it a little longer. What else a CA signed that somebody brings is not known here: it is
-// needed until it ends.
+// takes it a little longer. What else a CA signed that somebody brings is not known here, nor what
+// the lost part of a record holds: it is needed until it ends.
 func (p *planner) needed(g Generation) bool {
-	if p.s.Brings {
+	if p.s.Brings || p.e.ClientsUnknown {
 		return true
 	}
 	end, issued := p.e.ClientsEnd[g.ID]

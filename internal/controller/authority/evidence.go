@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/internal/probe"
@@ -27,8 +27,8 @@ type Proofs interface {
 
 // evidence gathers what is known of the gateways that trust an authority. Those it does not
 // serve do not count: whoever names it would hold its rotation up.
-func (r *Reconciler) evidence(ctx context.Context, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, clientsEnd map[string]time.Time) (rotate.Evidence, error) {
-	e := rotate.Evidence{ClientsEnd: clientsEnd, InUse: map[string]bool{}}
+func (r *Reconciler) evidence(ctx context.Context, authority *v1alpha1.CertificateAuthority, ledger rotate.Ledger, issued cluster.IssuedToCallers) (rotate.Evidence, error) {
+	e := rotate.Evidence{ClientsEnd: issued.End, ClientsUnknown: len(issued.Incomplete) > 0, InUse: map[string]bool{}}
 	if ledger.Phase() == rotate.PhaseStable {
 		return e, nil // nothing is asked of anybody
 	}

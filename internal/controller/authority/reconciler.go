@@ -257,13 +257,13 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err != nil {
 		return kept, err
 	}
-	settings.Revocations.Recorded, kept.clientsEnd = issued.Revoked, issued.End
+	settings.Revocations.Recorded, kept.clientsEnd, kept.incomplete = issued.Revoked, issued.End, issued.Incomplete
 	settings.Revocation = stored.Ledger.Revokes(settings.Revocation)
 	kept.settings.Revocation = settings.Revocation
 	if kept.untaken, err = r.tried(ctx, authority, stored.Ledger, &settings, now); err != nil {
 		return kept, err
 	}
-	evidence, err := r.evidence(ctx, authority, stored.Ledger, issued.End)
+	evidence, err := r.evidence(ctx, authority, stored.Ledger, issued)
 	if err != nil {
 		return kept, err
 	}

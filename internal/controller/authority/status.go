@@ -43,6 +43,8 @@ type view struct {
 	full error
 	// invalid is what of the spec cannot be read, where the authority goes on all the same.
 	invalid error
+	// incomplete is what of the record of what was issued cannot be read.
+	incomplete []error
 	// verifies is whether the authority has no CA of its own.
 	verifies bool
 	// source is what somebody brings.
@@ -199,6 +201,9 @@ func (v view) ready(now time.Time) metav1.Condition {
 	if v.problem != nil {
 		return no(v.problem.Reason, v.problem.Message)
 	}
+	if len(v.incomplete) > 0 {
+		return no(v1alpha1.ReasonLedgerUnreadable, v.unreadable())
+	}
 	if v.invalid != nil {
 		return no(v1alpha1.ReasonInvalid, v.invalid.Error())
 	}
@@ -216,6 +221,15 @@ func (v view) ready(now time.Time) metav1.Condition {
 		return no(v1alpha1.ReasonForeignSecret, "the ConfigMap for published trust exists and was not made for this authority: delete it or rename the authority")
 	}
 	return condition.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the authority issues")
+}
+
+// unreadable says what to do about a record of what was issued that is not whole.
+func (v view) unreadable() string {
+	told := v.incomplete[0].Error()
+	if more := len(v.incomplete) - 1; more > 0 {
+		told += fmt.Sprintf(", and %d more", more)
+	}
+	return told + ". Restore the Secret from your backup: until then a generation that has given way is trusted until it ends, what is in no other shard can be revoked by spec.revocation.serials alone, and callers may get no new certificates"
 }
 
 // ended says what to do about a CA that has ended.

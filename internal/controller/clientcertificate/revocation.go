@@ -63,12 +63,12 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 		return err
 	}
 	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), toldCertificate(c), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
-	if err != nil {
-		return err
-	}
-	if count > 0 {
+	if count > 0 { // also where what cannot be read is left
 		r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.ReasonRevoked, "RevokeClientCertificate", "revoked %d certificates (%s)", count, reason)
 		r.Bell.Ring(ctx, ref)
+	}
+	if err != nil {
+		return err
 	}
 	return done
 }
