@@ -128,6 +128,7 @@ const (
 )
 
 // RevocationSettings says how gateways learn that a certificate is revoked.
+// +kubebuilder:validation:XValidation:rule="!has(self.serials) || size(self.serials) == 0 || !has(self.mode) || self.mode != 'None'",message="gateways heed no revocation with mode None: ask for CRL, or list no serials",fieldPath=".serials"
 // +kubebuilder:validation:XValidation:rule="!has(self.refreshEvery) || duration(self.refreshEvery).getMilliseconds() * 2 <= duration(self.validity).getMilliseconds()",messageExpression="'refreshEvery ' + self.refreshEvery + ' is longer than half of validity ' + self.validity + ': a CRL that ends before it is replaced makes gateways refuse every caller'",fieldPath=".refreshEvery"
 type RevocationSettings struct {
 	// mode of revocation. Default for SelfSigned without trustedCertificates: CRL. It must be stated otherwise.
@@ -156,7 +157,7 @@ type RevocationSettings struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1024
-	// +kubebuilder:validation:items:Pattern=`^[0-9a-f]{1,40}$`
+	// +kubebuilder:validation:items:Pattern=`^0*[1-9a-f][0-9a-f]*$`
 	// +kubebuilder:validation:items:MaxLength=40
 	Serials []string `json:"serials,omitempty"`
 }

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -21,21 +22,31 @@ func Revokes(spec v1alpha1.CertificateAuthoritySpec, ledger rotate.Ledger) bool 
 	return ledger.Revokes(spec.RevocationMode() == v1alpha1.RevocationCRL)
 }
 
-// Settings are what an authority's spec asks of its ledger.
+// FurtherSerials are the certificates that an authority's spec asks to revoke by their numbers. With an error those
+// that can be read are returned all the same.
+func FurtherSerials(spec v1alpha1.CertificateAuthoritySpec) ([]pki.Serial, error) {
+	var serials []pki.Serial
+	var bad error
+	for i, text := range spec.Revocation.Serials {
+		serial, err := pki.ParseSerial(text)
+		if err != nil {
+			bad = cmp.Or(bad, fmt.Errorf("spec.revocation.serials[%d]: %w", i, err))
+			continue
+		}
+		serials = append(serials, serial)
+	}
+	if len(serials) > 0 && spec.RevocationMode() != v1alpha1.RevocationCRL {
+		bad = cmp.Or(bad, errors.New("spec.revocation.serials: gateways heed no revocation of an authority with spec.revocation.mode None: ask for CRL"))
+	}
+	return serials, bad
+}
+
+// Settings are what an authority's spec asks of its ledger, but for what it goes on without (FurtherSerials, Windows).
 func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rotate.AuthoritySettings, error) {
 	spec := authority.Spec
 	algorithm, err := pki.ParseAlgorithm(string(spec.RootKeyAlgorithm()))
 	if err != nil {
 		return rotate.AuthoritySettings{}, err
-	}
-	serials := make([]pki.Serial, len(spec.Revocation.Serials))
-	for i, text := range spec.Revocation.Serials {
-		if serials[i], err = pki.ParseSerial(text); err != nil {
-			return rotate.AuthoritySettings{}, fmt.Errorf("spec.revocation.serials[%d]: %w", i, err)
-		}
-	}
-	if len(serials) > 0 && spec.RevocationMode() != v1alpha1.RevocationCRL {
-		return rotate.AuthoritySettings{}, errors.New("spec.revocation.serials: gateways heed no revocation of an authority with spec.revocation.mode None: ask for CRL")
 	}
 	rotation := rotate.RotationSettings{
 		Paused:         spec.Rotation.Paused,
@@ -52,7 +63,6 @@ func Settings(authority *v1alpha1.CertificateAuthority, trustDomain string) (rot
 		Rotation:      rotation,
 		LongestLeaf:   spec.LongestLeaf(),
 		Brings:        spec.Source.Type != v1alpha1.SourceSelfSigned,
-		Revocations:   rotate.Revocations{Further: serials},
 		Name:          authority.Namespace + "/" + authority.Name,
 		RootLifetime:  spec.RootLifetime(),
 		RootAlgorithm: algorithm,

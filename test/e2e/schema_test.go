@@ -27,6 +27,8 @@ func TestSchemaRefusesWhatContradictsItself(t *testing.T) {
 		"revocation that has to be stated":        {authority("a", "source: {type: TrustOnly}, trustedCertificates: [{name: p, certificate: x}]"), "state revocation.mode"},
 		"nobody to trust":                         {authority("a", "source: {type: TrustOnly}, revocation: {mode: None}"), "state one at least"},
 		"serials that nobody lists":               {authority("a", "source: {type: TrustOnly}, revocation: {mode: CRL, serials: [\"01\"]}, trustedCertificates: [{name: p, certificate: x, crl: none}]"), "whoever issued the certificate revokes it"},
+		"serials that nobody checks":              {authority("a", own+", revocation: {mode: None, serials: [\"01\"]}"), "ask for CRL, or list no serials"},
+		"a serial number that is zero":            {authority("a", own+", revocation: {serials: [\"00\"]}"), "should match"},
 		"a rotation of somebody else's CA":        {authority("a", "source: {type: Secret, secret: {name: x}}, revocation: {mode: None}, rotation: {rotateAfter: \"2026-01-01T00:00:00Z\"}"), "rotateAfter goes with source.type SelfSigned"},
 		"partners without a word on revocation":   {authority("a", own+", trustedCertificates: [{name: p, certificate: x}]"), "state revocation.mode"},
 		"a CRL that nobody would check":           {authority("a", own+", revocation: {mode: None}, trustedCertificates: [{name: p, certificate: x, crl: none}]"), "with revocation.mode None gateways check no CRL"},

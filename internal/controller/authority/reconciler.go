@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,8 +196,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return pass.Again(err)
 	}
-	var invalid error
-	settings.Rotation.Windows, invalid = issuer.Windows(authority.Spec.Rotation.Windows)
+	invalid := readable(authority.Spec, &settings)
 	kept, err := r.keep(ctx, authority, settings, now)
 	if problem := issuer.LedgerProblem(err); problem != nil {
 		return pass.At(source.next, now), r.writeStatus(ctx, authority, view{problem: problem}, now)
@@ -211,6 +211,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return pass.Again(err)
 	}
 	return pass.At(next, now), nil
+}
+
+// readable reads into the settings what an authority goes on without, and says what of it cannot be read.
+func readable(spec v1alpha1.CertificateAuthoritySpec, settings *rotate.AuthoritySettings) error {
+	var serials, windows error
+	settings.Revocations.Further, serials = issuer.FurtherSerials(spec)
+	settings.Rotation.Windows, windows = issuer.Windows(spec.Rotation.Windows)
+	return cmp.Or(serials, windows)
 }
 
 // tell publishes what callers are to trust, writes the status, and says when to look again.

@@ -172,13 +172,13 @@ func TestAnOfferThatIsTakenBackStaysTakenBack(t *testing.T) {
 		"the spec is invalid for a while": func(t *testing.T, f fixture) {
 			t.Helper()
 			a := f.stored(t)
-			a.Spec.Revocation.Serials = []string{"00"} // no serial number is zero
+			a.Spec.Rotation.Windows = []v1alpha1.RotationWindow{{Schedule: "0 25 * * *", Duration: metav1.Duration{Duration: time.Hour}}} // no hour is the 25th
 			if err := f.client.Update(t.Context(), a); err != nil {
 				t.Fatal(err)
 			}
-			says(t, f.pass(t), v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "serials[0]")
+			says(t, f.pass(t), v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid, "windows[0]")
 			a = f.stored(t)
-			a.Spec.Revocation.Serials = nil
+			a.Spec.Rotation.Windows = nil
 			if err := f.client.Update(t.Context(), a); err != nil {
 				t.Fatal(err)
 			}
