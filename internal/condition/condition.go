@@ -30,6 +30,14 @@ func Unknown(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
 }
 
+// Instead is the found conditions with others in the place of those of the same type, or beside them.
+func Instead(found []metav1.Condition, others ...metav1.Condition) []metav1.Condition {
+	kept := slices.DeleteFunc(slices.Clone(found), func(c metav1.Condition) bool {
+		return slices.ContainsFunc(others, func(o metav1.Condition) bool { return o.Type == c.Type })
+	})
+	return append(kept, others...)
+}
+
 // Update is the stored conditions with the wanted ones in place, each with the
 // generation it was judged on. Stored ones that are not wanted are gone.
 func Update(stored []metav1.Condition, generation int64, now time.Time, wanted ...metav1.Condition) []metav1.Condition {

@@ -73,6 +73,11 @@ func ForClients(s v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences 
 	return s.AllowedClients
 }
 
+// ForAnybody asks for no use: what gateways trust already of an authority is kept current also for whom it serves no more.
+func ForAnybody(v1alpha1.CertificateAuthoritySpec) v1alpha1.AllowedReferences {
+	return v1alpha1.AllowedReferences{Namespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesAll}}
+}
+
 // Lookup finds an authority for somebody in a namespace. With an error the Issuer has
 // at most the Object, if there is one that is allowed. The error is a *Problem if
 // the authority cannot issue for him now, and anything else if that could not be

@@ -149,8 +149,8 @@ func (f *facts) trustMade(now time.Time) {
 	case f.trust.namedBy != "":
 		f.leaveOut(v1alpha1.ReasonForeignAuthorityNotAllowed, f.trust.namedBy+" goes by names, and the CAs that were made by hand can mint any name: take it off, or what was made by hand")
 		return
-	case f.trust.unknown:
-		f.refuseAdoption(v1alpha1.ReasonPending, "APIRules cannot be read, so it is not known whether a workload is told who called")
+	case f.trust.unknown != "":
+		f.refuseAdoption(v1alpha1.ReasonPending, f.trust.unknown+", so it is not known whether a workload is told who called")
 		cas = slices.DeleteFunc(cas, func(t rotate.TrustedCertificate) bool { return !f.stored(t) })
 	}
 	settings := rotate.AuthoritySettings{

@@ -105,13 +105,10 @@ func (f *facts) keep(a accepted, now time.Time) pki.Bundle {
 	}
 	var kept []pki.BundleEntry
 	for _, e := range f.edges {
-		for _, entry := range e.stored.Trusted() {
-			own := slices.ContainsFunc(a.Object.Status.Generations, func(g v1alpha1.AuthorityGeneration) bool {
-				return g.SubjectKeyID == entry.CA.SubjectKeyID() && g.State != v1alpha1.GenerationWithdrawn
-			})
-			if own {
-				kept = append(kept, entry)
-			}
+		stored := e.stored.Trusted()
+		_, stays := a.goesOn(stored)
+		for _, entry := range stays {
+			kept = append(append(kept, entry), above(entry, stored)...)
 		}
 	}
 	if len(kept) == 0 {

@@ -52,11 +52,17 @@ func (p *Programmer) outcome(t Target, f facts, m material, proven proof) Outcom
 		accepted = condition.False(v1alpha1.ConditionAccepted, f.refused.Reason, f.refused.Message)
 	}
 	o.Status.Conditions, o.Status.Replicas = conditions(accepted, programmed(f), proven, f, m.pair), proven.replicas
-	o.Next = first(o.Next, f.trust.Next)
-	for _, c := range f.contests {
-		o.Next = first(o.Next, c.Next)
-	}
+	o.Next = first(f.lookAgain(), o.Next)
 	return o
+}
+
+// lookAgain is when to look again, whatever is to be issued.
+func (f facts) lookAgain() time.Time {
+	next := f.trust.Next
+	for _, c := range f.contests {
+		next = first(next, c.Next)
+	}
+	return next
 }
 
 // holds reports whether a certificate holds the hosts for the Gateway: the authority that issues signed it for them. Who is
@@ -96,7 +102,7 @@ func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.Endp
 // behind it stays as it is.
 func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
 	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
-	o.Next = f.trust.Next
+	o.Next = f.lookAgain()
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)

@@ -71,6 +71,9 @@ type Target struct {
 	Intent intent.Intent
 	// Endpoint is where the outcome will be told.
 	Endpoint types.NamespacedName
+	// Kept is whether its annotations cannot be read, so that Intent is what it asked for before: what it has is kept current, and
+	// nobody is let in who was not before.
+	Kept bool
 }
 
 // Outcome is how a Gateway stands after a pass.
@@ -107,9 +110,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	var problem *issuer.Problem
 	switch {
 	case errors.As(err, &problem):
-		o := p.held(t, f, problem, now)
-		p.countCallers(&o, t, f, now)
-		return o, nil
+		return p.hold(ctx, t, f, problem, now)
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
@@ -128,17 +129,39 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 			return Outcome{}, err
 		}
 	}
-	for _, e := range f.edges {
-		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
-			f.contests = append(f.contests, contest)
-		}
-		if e.isTaken {
-			material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone
-		}
+	p.gatherContests(&f, now)
+	if slices.ContainsFunc(f.edges, func(e edge) bool { return e.isTaken }) {
+		material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone
 	}
 	o := p.outcome(t, f, material, p.prove(t, f, material, now))
 	p.countCallers(&o, t, f, now)
 	return o, nil
+}
+
+// hold ends the pass over a Gateway that cannot be programmed.
+func (p *Programmer) hold(ctx context.Context, t Target, f facts, problem *issuer.Problem, now time.Time) (Outcome, error) {
+	refusesAll, err := p.tighten(ctx, t, &f, now)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if refusesAll {
+		told := *problem
+		told.Message += "; every caller is refused, because no CA is left behind the Gateway that may be trusted"
+		problem = &told
+	}
+	p.gatherContests(&f, now)
+	o := p.held(t, f, problem, now)
+	p.countCallers(&o, t, f, now)
+	return o, nil
+}
+
+// gatherContests finds out which of the Secrets somebody else keeps changing.
+func (p *Programmer) gatherContests(f *facts, now time.Time) {
+	for _, e := range f.edges {
+		if contest, fought := p.Cluster.Contest(e.secrets, now); fought {
+			f.contests = append(f.contests, contest)
+		}
+	}
 }
 
 // facts are what a pass is decided on.
@@ -200,6 +223,9 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 		return f, err
 	}
 	f.gatherAdoption(now)
+	if t.Kept {
+		f.refuseAdoption(v1alpha1.ReasonInvalidAnnotations, "the annotations of the Gateway cannot be read")
+	}
 	if err := p.gatherAuthorities(ctx, t, gateway, &f, now); err != nil || f.waiting {
 		return f, err
 	}

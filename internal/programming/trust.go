@@ -28,8 +28,8 @@ type trust struct {
 	// namedBy is what tells callers apart by name, so that the CAs of others are left out: each of
 	// them can mint any name. Empty if nothing does.
 	namedBy string
-	// unknown is whether it cannot be found out if anything does. They stay as they are then.
-	unknown bool
+	// unknown is why it cannot be found out if anything does, empty if it can. They stay as they are then.
+	unknown string
 }
 
 // headersEvery is how often to look whether workloads are still told who called.
@@ -76,7 +76,7 @@ func (p *Programmer) trustOf(ctx context.Context, f *facts, i issuer.Issuer, now
 	switch {
 	case f.trust.namedBy != "":
 		return issuer.Trust{Bundle: i.Bundle}, nil
-	case f.trust.unknown:
+	case f.trust.unknown != "":
 		return issuer.TrustSome(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, f.stored, now)
 	}
 	return issuer.TrustOf(ctx, p.Cluster, i.Object, i.Ledger, i.Bundle, now)
@@ -94,7 +94,7 @@ func (p *Programmer) gatherNames(ctx context.Context, t Target, f *facts, now ti
 	if err != nil {
 		return err
 	}
-	if waits := p.patience.waits(known, now); !known && waits {
+	if waits := p.patience.waits(known, now); !known && waits && !t.Kept {
 		f.waiting = true
 		return nil
 	}
@@ -103,8 +103,11 @@ func (p *Programmer) gatherNames(ctx context.Context, t Target, f *facts, now ti
 		f.trust.Next = now.Add(headersEvery)
 		return nil
 	}
-	if !known {
-		f.trust.unknown, f.trust.Next = true, now.Add(headersPatience)
+	switch {
+	case t.Kept:
+		f.trust.unknown = "the annotations of the Gateway cannot be read"
+	case !known:
+		f.trust.unknown, f.trust.Next = "APIRules cannot be read", now.Add(headersPatience)
 	}
 	return nil
 }
@@ -180,9 +183,9 @@ func (t trust) condition() (metav1.Condition, bool) {
 	if !t.foreign {
 		return metav1.Condition{}, false
 	}
-	if t.unknown {
+	if t.unknown != "" {
 		return condition.Unknown(kind, v1alpha1.ReasonPending,
-			"APIRules cannot be read, so it is not known whether a workload is told who called: of the authority's spec.trustedCertificates gateways go on with those that they trust already"), true
+			t.unknown+", so it is not known whether a workload is told who called: of the authority's spec.trustedCertificates gateways go on with those that they trust already"), true
 	}
 	if t.namedBy != "" {
 		return condition.False(kind, v1alpha1.ReasonForeignAuthorityNotAllowed,

@@ -115,24 +115,13 @@ func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, 
 // release lets go of an APIRule that no longer asks. Its managed Gateway stays, and
 // stays served, as long as the APIRule names it.
 func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
-	managed, err := intent.ManagedGatewayName(rule.GetName())
+	stored, named, err := r.managed(ctx, rule)
 	if err != nil {
-		r.forget(request)
-		return reconcile.Result{}, endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
-	}
-	key := types.NamespacedName{Namespace: rule.GetNamespace(), Name: managed}
-	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
-	stored, ours, err := r.Cluster.ManagedGateway(ctx, key, owner)
-	if err != nil || !ours {
-		r.forget(request)
-		if err == nil {
-			err = endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule)
-		}
 		return reconcile.Result{}, err
 	}
-	if namespace, name, named := mutate.GatewayOf(rule.Object); !named || namespace != key.Namespace || name != key.Name {
+	if stored == nil || !named {
 		r.forget(request)
-		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule); err != nil {
+		if err := endpoint.Delete(ctx, r.Cluster.Client(), intent.KindAPIRule, rule); err != nil || stored == nil {
 			return reconcile.Result{}, err
 		}
 		return reconcile.Result{}, r.Cluster.DeleteGateway(ctx, stored)
@@ -141,15 +130,37 @@ func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rul
 	if !ok {
 		return reconcile.Result{}, nil
 	}
-	r.Interests.Set(in.Authorities(), request)
-	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: stored.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
-	if err != nil || outcome.Waiting {
-		return pass.Again(err)
-	}
-	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
+	return r.put(ctx, request, rule, programming.Target{Gateway: stored.Object, Intent: in}, now, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
 		"the APIRule no longer asks for mutual TLS and still names the Gateway that was made for it: it is served until the APIRule names another"))
-	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, outcome.Status, now); err != nil {
-		return pass.Again(err)
+}
+
+// keep tells what is wrong with the annotations of an APIRule. The managed Gateway that it names is kept current as it is: the CA
+// that is compromised goes, its CRLs and its certificate are renewed, and nobody is let in who was not before.
+func (r *Reconciler) keep(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, message string, now time.Time) (reconcile.Result, error) {
+	stored, named, err := r.managed(ctx, rule)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	return pass.At(outcome.Next, now), nil
+	if named {
+		if in, ok := intent.Parse(programming.Described(intent.KindGateway, stored), r.Install.Platform()).Intent(); ok {
+			return r.put(ctx, request, rule, programming.Target{Gateway: stored.Object, Intent: in, Kept: true}, now, refused(v1alpha1.ReasonInvalidAnnotations, message)...)
+		}
+	}
+	return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalidAnnotations, message, now)
+}
+
+// managed is the Gateway that was made for an APIRule, nil if there is none, and whether the APIRule names it.
+func (r *Reconciler) managed(ctx context.Context, rule *unstructured.Unstructured) (stored *unstructured.Unstructured, named bool, err error) {
+	managed, err := intent.ManagedGatewayName(rule.GetName())
+	if err != nil {
+		return nil, false, nil //nolint:nilerr // none can have been made for it
+	}
+	key := types.NamespacedName{Namespace: rule.GetNamespace(), Name: managed}
+	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
+	stored, ours, err := r.Cluster.ManagedGateway(ctx, key, owner)
+	if err != nil || !ours {
+		return nil, false, err
+	}
+	namespace, name, is := mutate.GatewayOf(rule.Object)
+	return stored, is && namespace == key.Namespace && name == key.Name, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -66,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case intent.NotRequested, intent.Disabled:
 		return r.release(ctx, request, rule, now)
 	case intent.Invalid:
-		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalidAnnotations, answer.Errors().ToAggregate().Error(), now)
+		return r.keep(ctx, request, rule, answer.Errors().ToAggregate().Error(), now)
 	case intent.Requested:
 	}
 	in, _ := answer.Intent()
@@ -133,8 +134,18 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	if outcome != cluster.Unchanged {
 		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
 	}
-	r.Interests.Set(in.Authorities(), request)
-	programmed, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindAPIRule, rule)}, now)
+	return r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now)
+}
+
+// put has the Secrets of a managed Gateway written and tells how its APIRule stands. Told is what is told beside that, or instead.
+func (r *Reconciler) put(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, t programming.Target, now time.Time, told ...metav1.Condition) (reconcile.Result, error) {
+	t.Endpoint = endpoint.Key(intent.KindAPIRule, rule)
+	concerned, err := r.Programmer.Concerned(ctx, t)
+	if err != nil {
+		return pass.Again(err)
+	}
+	r.Interests.Set(concerned, request)
+	programmed, err := r.Programmer.Program(ctx, t, now)
 	if err != nil {
 		return pass.Again(err)
 	}
@@ -145,6 +156,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		r.Counters.Issued(metrics.Server, programmed.Issued)
 	}
 	programmed.Announce(r.Recorder, rule)
+	programmed.Status.Conditions = condition.Instead(programmed.Status.Conditions, told...)
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, programmed.Status, now); err != nil {
 		return pass.Again(err)
 	}
@@ -165,9 +177,11 @@ func (r *Reconciler) copied(rule *unstructured.Unstructured) map[string]string {
 
 // refuse tells why nothing is done for an APIRule.
 func (r *Reconciler) refuse(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time) error {
-	status := v1alpha1.MutualTLSEndpointStatus{}
-	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
-		status.Conditions = append(status.Conditions, condition.False(kind, reason, message))
-	}
+	status := v1alpha1.MutualTLSEndpointStatus{Conditions: refused(reason, message)}
 	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindAPIRule, rule, status, now)
+}
+
+// refused says that an APIRule is not served as it is.
+func refused(reason, message string) []metav1.Condition {
+	return []metav1.Condition{condition.False(v1alpha1.ConditionAccepted, reason, message), condition.False(v1alpha1.ConditionReady, reason, message)}
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -66,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case intent.NotRequested, intent.Disabled:
 		return r.release(ctx, gateway, now)
 	case intent.Invalid:
-		return reconcile.Result{}, r.refuse(ctx, gateway, answer, now)
+		return r.keep(ctx, request, gateway, answer, now)
 	case intent.Requested:
 	}
 	in, _ := answer.Intent()
@@ -78,8 +79,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // program has the Secrets written and tells how the Gateway stands.
 func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
-	r.Interests.Set(in.Authorities(), request)
-	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
+	return r.put(ctx, request, gateway, programming.Target{Intent: in}, now)
+}
+
+// put has the Secrets of a target written and tells how it stands. Told is what is told beside that, or instead.
+func (r *Reconciler) put(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, t programming.Target, now time.Time, told ...metav1.Condition) (reconcile.Result, error) {
+	t.Gateway, t.Endpoint = gateway.Object, endpoint.Key(intent.KindGateway, gateway)
+	concerned, err := r.Programmer.Concerned(ctx, t)
+	if err != nil {
+		return pass.Again(err)
+	}
+	r.Interests.Set(concerned, request)
+	outcome, err := r.Programmer.Program(ctx, t, now)
 	if err != nil {
 		return pass.Again(err)
 	}
@@ -90,6 +101,7 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 		r.Counters.Issued(metrics.Server, outcome.Issued)
 	}
 	outcome.Announce(r.Recorder, gateway)
+	outcome.Status.Conditions = condition.Instead(outcome.Status.Conditions, told...)
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
 		return pass.Again(err)
 	}
@@ -111,20 +123,37 @@ func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructu
 	return true, nil
 }
 
-// refuse tells what is wrong with the annotations of a stored Gateway.
-func (r *Reconciler) refuse(ctx context.Context, gateway *unstructured.Unstructured, answer intent.Answer, now time.Time) error {
+// keep tells what is wrong with the annotations of a stored Gateway. What it has by what it asked for before is kept current: the CA
+// that is compromised goes, its CRLs and its certificate are renewed, and nobody is let in who was not before.
+func (r *Reconciler) keep(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, answer intent.Answer, now time.Time) (reconcile.Result, error) {
 	message := answer.Errors().ToAggregate().Error()
 	last := &v1alpha1.MutualTLSEndpoint{}
 	if err := r.Cluster.Client().Get(ctx, endpoint.Key(intent.KindGateway, gateway), last); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading the endpoint of Gateway %s/%s: %w", gateway.GetNamespace(), gateway.GetName(), err)
+		return reconcile.Result{}, fmt.Errorf("reading the endpoint of Gateway %s: %w", request, err)
 	}
+	if names(gateway, last) {
+		if in, ok := r.formerIntent(gateway, last, legible(gateway)); ok {
+			return r.put(ctx, request, gateway, programming.Target{Intent: in, Kept: true}, now, invalid(message)...)
+		}
+	}
+	return reconcile.Result{}, r.refuse(ctx, gateway, last, message, now)
+}
+
+// invalid says that the annotations of an object cannot be read.
+func invalid(message string) []metav1.Condition {
+	return []metav1.Condition{
+		condition.False(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalidAnnotations, message),
+		condition.False(v1alpha1.ConditionReady, v1alpha1.ReasonInvalidAnnotations, message),
+	}
+}
+
+// refuse tells what is wrong with the annotations of a stored Gateway that has nothing yet.
+func (r *Reconciler) refuse(ctx context.Context, gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint, message string, now time.Time) error {
 	// What was made for it is known by this alone: it is not to be taken for something that nobody asked for.
 	status := v1alpha1.MutualTLSEndpointStatus{
 		Gateway: &v1alpha1.NamespacedReference{Namespace: gateway.GetNamespace(), Name: gateway.GetName()},
 		Mode:    last.Status.Mode, Hosts: last.Status.Hosts, Authorities: last.Status.Authorities, Secrets: last.Status.Secrets,
-	}
-	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
-		status.Conditions = append(status.Conditions, condition.False(kind, v1alpha1.ReasonInvalidAnnotations, message))
+		Conditions: invalid(message),
 	}
 	return endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, status, now)
 }

@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,21 +42,12 @@ func (r *Reconciler) release(ctx context.Context, gateway *unstructured.Unstruct
 		}
 		return r.collect(ctx, gateway, now)
 	}
-	in, ok := r.formerIntent(gateway, last)
+	in, ok := r.formerIntent(gateway, last, nil)
 	if !ok {
 		return reconcile.Result{}, nil
 	}
-	r.Interests.Set(in.Authorities(), request)
-	outcome, err := r.Programmer.Program(ctx, programming.Target{Gateway: gateway.Object, Intent: in, Endpoint: endpoint.Key(intent.KindGateway, gateway)}, now)
-	if err != nil || outcome.Waiting {
-		return pass.Again(err)
-	}
-	outcome.Status.Conditions = append(outcome.Status.Conditions, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
+	return r.put(ctx, request, gateway, programming.Target{Intent: in}, now, condition.True(v1alpha1.ConditionReleased, v1alpha1.ReasonStillNamed,
 		"the Gateway no longer asks for mutual TLS and still names the Secrets that were made for it: they are renewed until it names others"))
-	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
-		return pass.Again(err)
-	}
-	return pass.At(outcome.Next, now), nil
 }
 
 // names reports whether the Gateway refers to a Secret of its endpoint.
@@ -68,10 +61,10 @@ func names(gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint)
 	return false
 }
 
-// formerIntent is what the Gateway asked for last, as far as its endpoint tells.
-func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint) (intent.Intent, bool) {
+// formerIntent is what the Gateway asked for last, as far as its endpoint tells, and those of some annotations that can be read.
+func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1alpha1.MutualTLSEndpoint, annotations map[string]string) (intent.Intent, bool) {
 	described := programming.Described(intent.KindGateway, gateway)
-	described.Annotations = map[string]string{intent.KeyMode: string(intent.ModeMutual)}
+	described.Annotations, described.Labels = map[string]string{intent.KeyMode: string(intent.ModeMutual)}, nil
 	if last.Status.Mode == v1alpha1.ModeOptional {
 		described.Annotations[intent.KeyMode] = string(intent.ModeOptional)
 	}
@@ -85,7 +78,25 @@ func (r *Reconciler) formerIntent(gateway *unstructured.Unstructured, last *v1al
 	if len(authorities) > 0 {
 		described.Annotations[intent.KeyAuthorities] = strings.Join(authorities, ",")
 	}
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		described.Annotations[key] = annotations[key]
+		if _, readable := intent.Parse(described, r.Install.Platform()).Intent(); !readable {
+			delete(described.Annotations, key)
+		}
+	}
 	return intent.Parse(described, r.Install.Platform()).Intent()
+}
+
+// legible are the annotations that say what a Gateway and its server certificate are like. They go on to hold, each that can be
+// read, where another cannot: a certificate of another life or key would be issued for want of them.
+func legible(gateway *unstructured.Unstructured) map[string]string {
+	kept := map[string]string{}
+	for _, key := range []string{intent.KeyAllowedClients, intent.KeyMinTLS, intent.KeyKeyAlgorithm, intent.KeyCertificateLifetime} {
+		if value, stated := gateway.GetAnnotations()[key]; stated {
+			kept[key] = value
+		}
+	}
+	return kept
 }
 
 // collectAfter is how long such a Secret stays: a Gateway that is deleted and made
