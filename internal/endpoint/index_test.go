@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"context"
-	"errors"
 	"os"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
-	"sallyport.dev/sallyport/internal/caughtup"
 	"sallyport.dev/sallyport/internal/testenv"
 )
 
@@ -89,11 +87,34 @@ func TestTwoNamespacesTakeOneHost(t *testing.T) {
 		{"the same namespace comes again", shared, "shop", []string{"b.example.com"}, takenFor / 2, true},
 		{"it is under another authority", other, "mallory", []string{"b.example.com"}, takenFor / 2, true},
 		{"whom nobody showed as its holder for long has it no more", shared, "mallory", []string{"a.example.com"}, takenFor, true},
-		{"who took it again has it still", shared, "mallory", []string{"b.example.com"}, takenFor, false},
+		{"nor by asking for it again and again", shared, "mallory", []string{"b.example.com"}, takenFor, true},
 	} {
-		err := names.Take(t.Context(), behind{}, step.authority, types.NamespacedName{Namespace: step.namespace, Name: "gateway-edge"}, step.hosts, noon.Add(step.after))
-		if (err == nil) != step.taken || err != nil && !errors.Is(err, caughtup.ErrBehind) {
-			t.Errorf("%s: taken %t, error %v", step.sentence, err == nil, err)
+		refusal, err := names.Take(t.Context(), behind{}, step.authority, types.NamespacedName{Namespace: step.namespace, Name: "gateway-edge"}, step.hosts, noon.Add(step.after))
+		if taken := refusal.Host == ""; err != nil || taken != step.taken || !taken && !refusal.Until.Equal(noon.Add(takenFor)) {
+			t.Errorf("%s: %+v, error %v", step.sentence, refusal, err)
 		}
+	}
+}
+
+// Whoever was issued nothing gives a name back. Another endpoint of his namespace, which may have been, keeps it.
+func TestANameIsGivenBack(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	authority, hosts := types.NamespacedName{Namespace: "platform", Name: "shared"}, []string{"a.example.com"}
+	first, second := types.NamespacedName{Namespace: "shop", Name: "gateway-first"}, types.NamespacedName{Namespace: "shop", Name: "gateway-second"}
+	var names Names
+	free := func() bool {
+		refusal, err := names.Take(t.Context(), behind{}, authority, types.NamespacedName{Namespace: "bank", Name: "gateway-edge"}, hosts, now)
+		return err == nil && refusal.Host == ""
+	}
+	for _, own := range []types.NamespacedName{first, second} {
+		if refusal, err := names.Take(t.Context(), behind{}, authority, own, hosts, now); err != nil || refusal.Host != "" {
+			t.Fatalf("%s: %+v, error %v", own, refusal, err)
+		}
+	}
+	if names.Return(authority, first, hosts); free() {
+		t.Error("another of the namespace lost it")
+	}
+	if names.Return(authority, second, hosts); !free() {
+		t.Error("it is not given back")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
@@ -46,13 +47,15 @@ type material struct {
 	next   time.Time
 	// held is whether none was issued because somebody else keeps changing the Secret.
 	held bool
+	// refused is why none may be issued now, because the name is another's; nil if it may.
+	refused *issuer.Problem
 	// trouble is why there is none that can be served, for people; empty if there is.
 	trouble string
 }
 
 // materialize keeps a stored pair that is not due, or issues a new one. All ingress
 // namespaces get the same pair.
-func (p *Programmer) materialize(ctx context.Context, endpoint types.NamespacedName, f facts, now time.Time) (material, error) {
+func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, f facts, now time.Time) (material, error) {
 	if len(f.edges) == 0 {
 		return material{}, nil
 	}
@@ -90,10 +93,18 @@ func (p *Programmer) materialize(ctx context.Context, endpoint types.NamespacedN
 			return material{held: held}, err
 		}
 	}
-	if err := p.names.Take(ctx, p.Cluster.Client(), f.ref, endpoint, f.hosts, now); err != nil {
+	refusal, err := p.names.Take(ctx, p.Cluster.Client(), f.ref, own, f.hosts, now)
+	if err != nil {
 		return material{}, err
 	}
-	return f.issue(last, now), nil
+	if refusal.Host != "" {
+		return material{pair: f.storedPair(), refused: f.nameInUse(refusal.Host, refusal.Namespace), next: refusal.Until}, nil
+	}
+	m := f.issue(last, now)
+	if m.issued == "" {
+		p.names.Return(f.ref, own, f.hosts)
+	}
+	return m, nil
 }
 
 // withheld is the stored pair, as long as it is, where nothing may be issued: what gateways trust is kept
@@ -140,7 +151,8 @@ const maxHosts = mutate.MaxHosts
 
 // write stores the material in every ingress namespace, and returns what is stored of it. A name that is taken by
 // somebody else's Secret does not keep the others from being served.
-func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.Time) (material, error) {
+func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *facts, m material, now time.Time) (material, error) {
+	served := false
 	for i := range f.edges {
 		e := &f.edges[i]
 		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.trust.Bundle, e.stored, now)
@@ -148,10 +160,12 @@ func (p *Programmer) write(ctx context.Context, f *facts, m material, now time.T
 			return m, err
 		}
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
+		served = served || outcome.Server == cluster.Created || outcome.Server == cluster.Updated
 		f.changed, f.taken = f.changed || outcome.Changed(), f.taken || outcome.Adopted
 	}
-	if !f.changed && m.issued != "" { // its place is somebody else's
+	if !served && m.issued != "" { // its place is somebody else's
 		m.issued, m.pair = "", f.storedPair()
+		p.names.Return(f.ref, own, f.hosts)
 	}
 	return m, nil
 }

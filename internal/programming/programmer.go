@@ -121,11 +121,14 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if f.issuer.Withheld != "" {
 		material.next = first(material.next, now.Add(offeredEvery))
 	}
+	if material.refused != nil {
+		f.refused = material.refused
+	}
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	}
 	if !material.held && (f.provided || !material.pair.IsZero()) {
-		if material, err = p.write(ctx, &f, material, now); err != nil {
+		if material, err = p.write(ctx, t.Endpoint, &f, material, now); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -259,10 +262,14 @@ func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingre
 func (p *Programmer) nameHeld(ctx context.Context, t Target, f *facts) error {
 	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), f.ref, t.Endpoint, f.hosts)
 	if err == nil && host != "" {
-		err = &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
-			"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, f.ref)}
+		return f.nameInUse(host, namespace)
 	}
 	return err
+}
+
+func (f facts) nameInUse(host, namespace string) *issuer.Problem {
+	return &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
+		"host %s is held by namespace %s under the same authority %s: two namespaces could serve in each other's name; name another authority", host, namespace, f.ref)}
 }
 
 func (p *Programmer) gatherSecrets(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {
