@@ -104,8 +104,11 @@ func legible(gateway *unstructured.Unstructured) map[string]string {
 const collectAfter = 10 * time.Minute
 
 // collect removes the Secrets that were made for a Gateway which does not ask for
-// them, once neither it nor any other names them.
+// them, once neither it nor any other names them. An agent that has not heard of all Gateways cannot tell.
 func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	if !r.Programmer.Synced() {
+		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
+	}
 	owner := programming.OwnerOf(gateway.Object)
 	secrets, err := r.Cluster.EdgeSecretsOf(ctx, owner, r.Install.IngressNamespaces())
 	if err != nil {

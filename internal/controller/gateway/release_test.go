@@ -85,7 +85,7 @@ func TestASecretGoesOnceNothingNamesIt(t *testing.T) {
 			}
 			clock := clocktesting.NewFakePassiveClock(began)
 			store := cluster.New(view, admin, namespace)
-			r := &Reconciler{Cluster: store, Programmer: &programming.Programmer{Cluster: store, Edge: index}, Interests: programming.NewInterests(), Install: settings, Clock: clock}
+			r := &Reconciler{Cluster: store, Programmer: &programming.Programmer{Cluster: store, Edge: index, Synced: func() bool { return true }}, Interests: programming.NewInterests(), Install: settings, Clock: clock}
 			for range 3 {
 				if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: "edge"}}); err != nil {
 					t.Fatal(err)
