@@ -169,3 +169,21 @@ func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *fac
 	}
 	return m, nil
 }
+
+// writeWithoutServer keeps what gateways trust current where there is nothing to be written for the server at present: a CRL waits for
+// nobody. Where neither Secret is there yet, none is made: an edge that only trusts is of no use.
+func (p *Programmer) writeWithoutServer(ctx context.Context, f *facts, now time.Time) error {
+	if f.adoption.offered { // nothing of it is taken over before its server certificate is
+		return nil
+	}
+	for i := range f.edges {
+		e := &f.edges[i]
+		if len(e.stored.Trusted()) == 0 && e.stored.Pair.IsZero() && e.stored.Unreadable == nil {
+			continue
+		}
+		if err := p.writeTrusted(ctx, f, e, f.trust.Bundle, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

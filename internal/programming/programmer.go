@@ -127,10 +127,13 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	}
-	if !material.held && (f.provided || !material.pair.IsZero()) {
-		if material, err = p.write(ctx, t.Endpoint, &f, material, now); err != nil {
-			return Outcome{}, err
-		}
+	if material.held || !f.provided && material.pair.IsZero() {
+		err = p.writeWithoutServer(ctx, &f, now)
+	} else {
+		material, err = p.write(ctx, t.Endpoint, &f, material, now)
+	}
+	if err != nil {
+		return Outcome{}, err
 	}
 	p.gatherContests(&f, now)
 	if slices.ContainsFunc(f.edges, func(e edge) bool { return e.isTaken }) {
