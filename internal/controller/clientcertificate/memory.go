@@ -26,6 +26,14 @@ type memory struct {
 	began   time.Time
 	seed    maphash.Seed
 	callers map[types.NamespacedName]remembered
+	made    map[types.NamespacedName]made
+}
+
+// made is what was issued, and written down, and could not be handed out yet: a pair, or the chain for a request.
+type made struct {
+	uid   types.UID
+	pair  pki.Pair
+	chain pki.Chain
 }
 
 // remembered is what is known of one ClientCertificate. It is small, because there are
@@ -43,6 +51,7 @@ func (m *memory) begin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.began, m.seed, m.callers = now, maphash.MakeSeed(), map[types.NamespacedName]remembered{}
+	m.made = nil
 }
 
 // first reports whether this is the first pass over a ClientCertificate that was made
@@ -107,8 +116,37 @@ func (m *memory) last(c *v1alpha1.ClientCertificate, owner intent.Owner) *corev1
 	return secret
 }
 
+// keep takes what was issued until it is handed out, so that another pass does not issue again.
+func (m *memory) keep(c *v1alpha1.ClientCertificate, what made) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.made == nil {
+		m.made = map[types.NamespacedName]made{}
+	}
+	what.uid = c.UID
+	m.made[client.ObjectKeyFromObject(c)] = what
+}
+
+// unwritten is what was issued to a ClientCertificate and not handed out; zero if there is none.
+func (m *memory) unwritten(c *v1alpha1.ClientCertificate) made {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if what := m.made[client.ObjectKeyFromObject(c)]; what.uid == c.UID {
+		return what
+	}
+	return made{}
+}
+
+// handedOut drops it.
+func (m *memory) handedOut(c *v1alpha1.ClientCertificate) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.made, client.ObjectKeyFromObject(c))
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.callers, key)
+	delete(m.made, key)
 }

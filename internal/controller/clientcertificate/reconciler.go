@@ -180,13 +180,32 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 		plan = rotate.LeafPlan{Next: again}
 	}
 	if !plan.Issue {
+		r.memory.handedOut(c)
 		f.chain, f.next = stored, plan.Next
 		return f, nil
 	}
+	return r.issueFor(ctx, c, f, is, plan, csr, names, now)
+}
+
+// issueFor is issuePair for a caller that keeps its own key: it goes into the status, and a status that could not be written, or that
+// the cache does not show yet, costs no second certificate.
+func (r *Reconciler) issueFor(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, csr pki.CertificateRequest, names rotate.ClientNames, now time.Time) (found, error) {
+	if last := r.memory.unwritten(c); !last.chain.Leaf().IsZero() {
+		again := rotate.PlanClientFor(last.chain, csr, names, f.settings, is.Signer, now)
+		if !again.Issue && last.chain.VerifyClient(is.Bundle, now) == nil {
+			f.chain, f.next, f.issued = last.chain, again.Next, plan.Reason
+			return f, nil
+		}
+	}
+	var err error
 	if f.chain, err = rotate.MaterializeClientFor(is.Signer, is.Bundle, csr, names, f.settings, now); err != nil {
 		return f, err
 	}
-	return r.handOut(ctx, c, f, is, plan, now)
+	if f, err = r.handOut(ctx, c, f, is, plan, now); err != nil {
+		return f, err
+	}
+	r.memory.keep(c, made{chain: f.chain})
+	return f, nil
 }
 
 // handOut writes the serial number down: nobody may hold a certificate that cannot

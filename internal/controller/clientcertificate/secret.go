@@ -37,6 +37,10 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 	if err != nil {
 		return f, r.denied(err, c.Namespace)
 	}
+	if ofAnother(seen.stored, owner) {
+		r.memory.note(c, nil, pki.Serial{})
+		return found{identity: f.identity}, foreign(key) // before anything is issued that nobody could be handed
+	}
 	if again, held := r.Budget.Hold(seen.plan, now); held {
 		f.next = again
 		return f, nil
@@ -46,14 +50,9 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 		return f, nil
 	}
 	pair := seen.pair
-	if seen.plan.Issue {
-		if pair, err = rotate.MaterializeClient(is.Signer, is.Bundle, names, f.settings, now); err != nil {
-			return f, err
-		}
-	}
 	f.chain, f.next = pair.Chain(), seen.plan.Next
 	if seen.plan.Issue {
-		if f, err = r.handOut(ctx, c, f, is, seen.plan, now); err != nil {
+		if f, pair, err = r.issuePair(ctx, c, f, is, seen.plan, names, now); err != nil {
 			return f, err
 		}
 	}
@@ -70,14 +69,50 @@ func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertifica
 	}
 	if outcome == cluster.Foreign {
 		r.memory.note(c, nil, pki.Serial{})
-		return found{identity: f.identity}, &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
-			"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
+		return found{identity: f.identity}, foreign(key)
 	}
 	r.memory.note(c, written, pair.Leaf().Serial())
+	r.memory.handedOut(c)
 	if withoutKeystore != nil {
 		return f, withoutKeystore
 	}
 	return f, nil
+}
+
+// issuePair makes a pair and writes its serial number down; or takes the one that was made in an earlier pass and could not be
+// written: what keeps a Secret from being written may last, and each pair that is made anew is one more that a revocation has to list.
+func (r *Reconciler) issuePair(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, names rotate.ClientNames, now time.Time) (found, pki.Pair, error) {
+	if last := r.memory.unwritten(c); !last.pair.IsZero() {
+		again := rotate.PlanClient(last.pair, names, f.settings, is.Signer, now)
+		if !again.Issue && last.pair.Chain().VerifyClient(is.Bundle, now) == nil {
+			f.chain, f.next, f.issued = last.pair.Chain(), again.Next, plan.Reason
+			return f, last.pair, nil
+		}
+	}
+	pair, err := rotate.MaterializeClient(is.Signer, is.Bundle, names, f.settings, now)
+	if err != nil {
+		return f, pki.Pair{}, err
+	}
+	f.chain = pair.Chain()
+	if f, err = r.handOut(ctx, c, f, is, plan, now); err != nil {
+		return f, pki.Pair{}, err
+	}
+	r.memory.keep(c, made{pair: pair})
+	return f, pair, nil
+}
+
+// ofAnother reports whether a Secret that is there was not made for this caller.
+func ofAnother(stored *corev1.Secret, owner intent.Owner) bool {
+	if stored == nil {
+		return false
+	}
+	of, ours := cluster.OwnerOf(stored)
+	return !ours || !of.Same(owner)
+}
+
+func foreign(key types.NamespacedName) *issuer.Problem {
+	return &issuer.Problem{Reason: v1alpha1.ReasonForeignSecret, Lasting: true, Message: fmt.Sprintf(
+		"Secret %s exists and was not made for this ClientCertificate: delete it, or choose another secretName", key)}
 }
 
 // look decides what is due. The Secret is not read if it cannot be there yet, and if what
@@ -139,10 +174,7 @@ func (r *Reconciler) write(ctx context.Context, wanted cluster.WantedSecret, see
 // storedPair is what a Secret of this caller holds; zero if it holds nothing that
 // can be used.
 func storedPair(stored *corev1.Secret, owner intent.Owner) pki.Pair {
-	if stored == nil {
-		return pki.Pair{}
-	}
-	if of, ours := cluster.OwnerOf(stored); !ours || !of.Same(owner) {
+	if stored == nil || ofAnother(stored, owner) {
 		return pki.Pair{}
 	}
 	pair, err := pki.ParsePair(stored.Data[corev1.TLSCertKey], stored.Data[corev1.TLSPrivateKeyKey])
