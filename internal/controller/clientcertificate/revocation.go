@@ -65,6 +65,9 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), toldCertificate(c), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
 	if count > 0 { // also where what cannot be read is left
 		r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.ReasonRevoked, "RevokeClientCertificate", "revoked %d certificates (%s)", count, reason)
+	}
+	if count > 0 || err == nil {
+		// Also where nothing was left to write: an earlier pass may have written it and not lived to ring, or not seen the answer.
 		r.Bell.Ring(ctx, ref)
 	}
 	if err != nil {
