@@ -161,7 +161,7 @@ const (
 	ReasonCRLFresh = "CRLFresh"
 	// ReasonCRLOverdue says that a CRL should have been re-signed and was not.
 	ReasonCRLOverdue = "CRLOverdue"
-	// ReasonCRLTooLarge says that the CRLs do not fit into a Secret any more, so that gateways have those before.
+	// ReasonCRLTooLarge says that the CRLs have no room for all that is revoked; namespaces share what there is.
 	ReasonCRLTooLarge = "CRLTooLarge"
 	// ReasonSourceInUse says that the CA that is brought is the one in use, or about to be.
 	ReasonSourceInUse = "InUse"

@@ -14,6 +14,8 @@ type Revocations struct {
 	Recorded []IssuedSerial
 	// Further are serial numbers of which no more is known. Every CRL lists them.
 	Further []pki.Serial
+	// leftOut are those of the record for which there is no room.
+	leftOut map[pki.Serial]bool
 }
 
 // Listed are those that the CRLs of a ledger list already: what is left where all of them
@@ -55,6 +57,11 @@ func (r Revocations) wanted(g Generation, now time.Time) []pki.Revoked {
 
 // listedBy reports whether the CRL of a generation has every entry that it has to have.
 func (r Revocations) listedBy(g Generation, now time.Time) bool {
+	for serial := range r.leftOut {
+		if g.CRL.Lists(serial) {
+			return false // it takes the room of another
+		}
+	}
 	return !slices.ContainsFunc(r.wanted(g, now), func(e pki.Revoked) bool { return !g.CRL.Lists(e.Serial) })
 }
 
@@ -76,6 +83,9 @@ func (r Revocations) entries(g Generation, longest time.Duration, now time.Time)
 			ends[cross.Serial] = cross.NotAfter
 		}
 		for _, entry := range g.CRL.Revoked() {
+			if r.leftOut[entry.Serial] {
+				continue
+			}
 			end, known := ends[entry.Serial]
 			if !known {
 				end = entry.At.Add(longest)

@@ -294,17 +294,24 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 }
 
 // decide says what is due, and makes it. Where CRLs do not fit that list all that is revoked,
-// they list what they did.
+// namespaces share the room; and if even that does not fit, they list what they did.
 func (v *view) decide(stored rotate.Ledger, settings rotate.AuthoritySettings, e rotate.Evidence, now time.Time) (rotate.Ledger, error) {
-	v.plan = rotate.PlanAuthority(stored, settings, e, now)
-	after, err := rotate.MaterializeAuthority(stored, v.plan, settings, now)
-	if errors.Is(err, rotate.ErrCRLsTooLarge) {
-		v.full = err
-		settings.Revocations = settings.Revocations.Listed(stored)
+	sign := func(r rotate.Revocations) (rotate.Ledger, error) {
+		settings.Revocations = r
 		v.plan = rotate.PlanAuthority(stored, settings, e, now)
-		after, err = rotate.MaterializeAuthority(stored, v.plan, settings, now)
+		return rotate.MaterializeAuthority(stored, v.plan, settings, now)
 	}
-	return after, err
+	all := settings.Revocations
+	after, err := sign(all)
+	if !errors.Is(err, rotate.ErrCRLsTooLarge) {
+		return after, err
+	}
+	fitting, leftOut := all.Fitting(stored, now)
+	v.full, v.leftOut = true, leftOut
+	if after, err = sign(fitting); !errors.Is(err, rotate.ErrCRLsTooLarge) {
+		return after, err
+	}
+	return sign(all.Listed(stored))
 }
 
 var errNoActive = errors.New("no generation is active")

@@ -39,8 +39,9 @@ type view struct {
 	plan      rotate.Plan
 	// asked is whether CRLs are asked for.
 	asked bool
-	// full is why the CRLs do not list all that is revoked; nil if they do.
-	full error
+	// full is whether the CRLs have no room for all that is revoked, leftOut how many certificates are left out.
+	full    bool
+	leftOut int
 	// invalid is what of the spec cannot be read, where the authority goes on all the same.
 	invalid error
 	// incomplete is what of the record of what was issued cannot be read.
@@ -255,9 +256,9 @@ func (v view) revocationCurrent(now time.Time) metav1.Condition {
 	case active.CRL.IsZero() || !now.Before(active.CRL.NextUpdate()):
 		return condition.False(kind, v1alpha1.ReasonCRLOverdue, "the CRL has ended: gateways refuse every caller")
 	}
-	if v.full != nil {
+	if v.full {
 		return condition.False(kind, v1alpha1.ReasonCRLTooLarge, fmt.Sprintf(
-			"what was revoked last does not reach the gateways: %s; spread the callers over more authorities, or shorten clientCertificates.maxLifetime", v.full))
+			"%d revoked certificates are in no CRL, and gateways accept them: all CRLs together have 512 KiB, which namespaces share evenly; spread the callers over more authorities, or shorten clientCertificates.maxLifetime", v.leftOut))
 	}
 	return condition.True(kind, v1alpha1.ReasonCRLFresh, "every CA that gateways trust has a fresh CRL there")
 }
