@@ -34,6 +34,7 @@ var reasons = []string{
 	v1alpha1.ReasonInvalidAnnotations,
 	v1alpha1.ReasonInvalidCSR,
 	v1alpha1.ReasonIssued,
+	v1alpha1.ReasonIssuedTooOften,
 	v1alpha1.ReasonJudged,
 	v1alpha1.ReasonKeyMissing,
 	v1alpha1.ReasonKeystorePassword,

@@ -116,6 +116,8 @@ func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration 
 		switch f.problem.Reason {
 		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered:
 			return deniedDelay
+		case v1alpha1.ReasonIssuedTooOften:
+			return max(f.next.Sub(now), time.Millisecond)
 		}
 		return 0
 	}
@@ -176,27 +178,34 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 		}
 	}
 	plan := rotate.PlanClientFor(stored, csr, names, f.settings, is.Signer, now)
-	if again, held := r.Budget.Hold(plan, now); held {
-		plan = rotate.LeafPlan{Next: again}
-	}
+	f.chain, f.next = stored, plan.Next
 	if !plan.Issue {
 		r.memory.handedOut(c)
-		f.chain, f.next = stored, plan.Next
 		return f, nil
+	}
+	// What was issued in an earlier pass is in no status yet, or the cache does not show it: it costs no second certificate.
+	if kept := r.memory.unwritten(c).chain; !kept.Leaf().IsZero() && kept.VerifyClient(is.Bundle, now) == nil &&
+		!rotate.PlanClientFor(kept, csr, names, f.settings, is.Signer, now).Issue {
+		f.chain, f.next, f.issued = kept, rotate.RenewalTime(kept.Leaf(), f.settings), plan.Reason
+		return f, nil
+	}
+	if again, held := r.Budget.Hold(plan, now); held {
+		f.next = again
+		return f, nil
+	}
+	until, problem, err := r.asksTooOften(ctx, c, f.settings, is, plan, stored, now)
+	if err != nil {
+		return f, err
+	}
+	if problem != nil {
+		f.next = until
+		return f, problem
 	}
 	return r.issueFor(ctx, c, f, is, plan, csr, names, now)
 }
 
-// issueFor is issuePair for a caller that keeps its own key: it goes into the status, and a status that could not be written, or that
-// the cache does not show yet, costs no second certificate.
+// issueFor issues for a request, and writes the serial number down.
 func (r *Reconciler) issueFor(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, csr pki.CertificateRequest, names rotate.ClientNames, now time.Time) (found, error) {
-	if last := r.memory.unwritten(c); !last.chain.Leaf().IsZero() {
-		again := rotate.PlanClientFor(last.chain, csr, names, f.settings, is.Signer, now)
-		if !again.Issue && last.chain.VerifyClient(is.Bundle, now) == nil {
-			f.chain, f.next, f.issued = last.chain, again.Next, plan.Reason
-			return f, nil
-		}
-	}
 	var err error
 	if f.chain, err = rotate.MaterializeClientFor(is.Signer, is.Bundle, csr, names, f.settings, now); err != nil {
 		return f, err

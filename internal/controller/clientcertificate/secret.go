@@ -2,6 +2,7 @@ package clientcertificate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,72 +30,136 @@ type look struct {
 	plan  rotate.LeafPlan
 }
 
+// wish is what a caller's Secret is to hold.
+type wish struct {
+	key   types.NamespacedName
+	owner intent.Owner
+	names rotate.ClientNames
+	// settings of the certificate, and who issues it.
+	settings rotate.LeafSettings
+	is       issuer.Issuer
+}
+
 // intoSecret issues with a key made here; both go into a Secret.
 func (r *Reconciler) intoSecret(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, names rotate.ClientNames, now time.Time) (found, error) {
-	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
-	owner := intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
-	seen, err := r.look(ctx, c, owner, f.settings, is, names, now)
+	w := wish{
+		key:   types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName},
+		owner: intent.Owner{Kind: "ClientCertificate", Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)},
+		names: names, settings: f.settings, is: is,
+	}
+	seen, err := r.look(ctx, c, w, now)
 	if err != nil {
 		return f, r.denied(err, c.Namespace)
 	}
-	if ofAnother(seen.stored, owner) {
+	kept := r.keptPair(c, w, now)
+	var held *issuer.Problem
+	if kept.IsZero() {
+		if seen, held, err = r.hold(ctx, c, w, seen, now); err != nil {
+			return f, r.denied(err, c.Namespace)
+		}
+	}
+	if ofAnother(seen.stored, w.owner) {
 		r.memory.note(c, nil, pki.Serial{})
-		return found{identity: f.identity}, foreign(key) // before anything is issued that nobody could be handed
-	}
-	if again, held := r.Budget.Hold(seen.plan, now); held {
-		f.next = again
-		return f, nil
-	}
-	if !seen.later.IsZero() {
-		f.next = seen.later
-		return f, nil
+		return found{identity: f.identity}, foreign(w.key) // before anything is issued that nobody could be handed
 	}
 	pair := seen.pair
 	f.chain, f.next = pair.Chain(), seen.plan.Next
-	if seen.plan.Issue {
-		if f, pair, err = r.issuePair(ctx, c, f, is, seen.plan, names, now); err != nil {
+	switch {
+	case !seen.later.IsZero():
+		f.next = seen.later
+		return f, nil
+	case seen.plan.Issue:
+		if f, pair, err = r.issuePair(ctx, c, f, w, kept, seen.plan, now); err != nil {
 			return f, err
 		}
+	case pair.IsZero() && held != nil:
+		return f, held
 	}
-	data := map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": is.Published.CertificatesPEM()}
-	withoutKeystore, err := r.addKeystore(ctx, c, pair, seen.stored, data)
-	if err != nil {
-		return f, r.denied(err, c.Namespace)
-	}
-	outcome, written, err := r.write(ctx, cluster.WantedSecret{Key: key, Type: corev1.SecretTypeTLS, Owner: owner, Data: data}, seen)
-	if err != nil {
-		r.memory.note(c, nil, pki.Serial{})
+	if err := r.store(ctx, c, w, seen, pair); err != nil {
+		var problem *issuer.Problem
+		if errors.As(err, &problem) && problem.Reason == v1alpha1.ReasonKeystorePassword {
+			return f, err
+		}
 		// Nobody holds the new one: what is told stays what was told of the one before.
-		return found{identity: f.identity}, r.denied(err, c.Namespace)
+		return found{identity: f.identity}, err
 	}
-	if outcome == cluster.Foreign {
-		r.memory.note(c, nil, pki.Serial{})
-		return found{identity: f.identity}, foreign(key)
-	}
-	r.memory.note(c, written, pair.Leaf().Serial())
-	r.memory.handedOut(c)
-	if withoutKeystore != nil {
-		return f, withoutKeystore
+	if held != nil {
+		return f, held
 	}
 	return f, nil
 }
 
-// issuePair makes a pair and writes its serial number down; or takes the one that was made in an earlier pass and could not be
-// written: what keeps a Secret from being written may last, and each pair that is made anew is one more that a revocation has to list.
-func (r *Reconciler) issuePair(ctx context.Context, c *v1alpha1.ClientCertificate, f found, is issuer.Issuer, plan rotate.LeafPlan, names rotate.ClientNames, now time.Time) (found, pki.Pair, error) {
-	if last := r.memory.unwritten(c); !last.pair.IsZero() {
-		again := rotate.PlanClient(last.pair, names, f.settings, is.Signer, now)
-		if !again.Issue && last.pair.Chain().VerifyClient(is.Bundle, now) == nil {
-			f.chain, f.next, f.issued = last.pair.Chain(), again.Next, plan.Reason
-			return f, last.pair, nil
+// hold puts off what can wait, and what its caller had too often. The stored pair then goes on, and what is to be trusted beside
+// it is what is now: so it has to be read.
+func (r *Reconciler) hold(ctx context.Context, c *v1alpha1.ClientCertificate, w wish, seen look, now time.Time) (look, *issuer.Problem, error) {
+	if !seen.plan.Issue || ofAnother(seen.stored, w.owner) {
+		return seen, nil, nil
+	}
+	until, held := r.Budget.Hold(seen.plan, now)
+	var problem *issuer.Problem
+	if !held {
+		var err error
+		if until, problem, err = r.asksTooOften(ctx, c, w.settings, w.is, seen.plan, seen.pair.Chain(), now); err != nil || until.IsZero() {
+			return seen, nil, err
 		}
 	}
-	pair, err := rotate.MaterializeClient(is.Signer, is.Bundle, names, f.settings, now)
+	if seen.unread {
+		stored, err := r.Cluster.GlancedSecret(ctx, w.key)
+		if err != nil {
+			return seen, nil, err
+		}
+		return r.hold(ctx, c, w, w.decide(stored, now), now)
+	}
+	seen.plan = rotate.LeafPlan{Next: until}
+	return seen, problem, nil
+}
+
+// store writes the pair, and what its caller is to trust, into his Secret.
+func (r *Reconciler) store(ctx context.Context, c *v1alpha1.ClientCertificate, w wish, seen look, pair pki.Pair) error {
+	data := map[string][]byte{corev1.TLSCertKey: pair.CertificatePEM(), corev1.TLSPrivateKeyKey: pair.KeyPEM(), "ca.crt": w.is.Published.CertificatesPEM()}
+	withoutKeystore, err := r.addKeystore(ctx, c, pair, seen.stored, data)
+	if err != nil {
+		return r.denied(err, c.Namespace)
+	}
+	outcome, written, err := r.write(ctx, cluster.WantedSecret{Key: w.key, Type: corev1.SecretTypeTLS, Owner: w.owner, Data: data}, seen)
+	if err != nil {
+		r.memory.note(c, nil, pki.Serial{})
+		return r.denied(err, c.Namespace)
+	}
+	if outcome == cluster.Foreign {
+		r.memory.note(c, nil, pki.Serial{})
+		return foreign(w.key)
+	}
+	r.memory.note(c, written, pair.Leaf().Serial())
+	r.memory.handedOut(c)
+	if withoutKeystore != nil {
+		return withoutKeystore
+	}
+	return nil
+}
+
+// keptPair is the pair that was made in an earlier pass and could not be written, if it is still what is asked for; zero if there
+// is none. What keeps a Secret from being written may last, and each pair that is made anew is one more that a revocation has to list.
+func (r *Reconciler) keptPair(c *v1alpha1.ClientCertificate, w wish, now time.Time) pki.Pair {
+	kept := r.memory.unwritten(c).pair
+	if kept.IsZero() || rotate.PlanClient(kept, w.names, w.settings, w.is.Signer, now).Issue || kept.Chain().VerifyClient(w.is.Bundle, now) != nil {
+		return pki.Pair{}
+	}
+	return kept
+}
+
+// issuePair makes a pair and writes its serial number down, or takes the one that was kept.
+func (r *Reconciler) issuePair(ctx context.Context, c *v1alpha1.ClientCertificate, f found, w wish, kept pki.Pair, plan rotate.LeafPlan, now time.Time) (found, pki.Pair, error) {
+	if !kept.IsZero() {
+		f.chain, f.next, f.issued = kept.Chain(), rotate.RenewalTime(kept.Leaf(), f.settings), plan.Reason
+		return f, kept, nil
+	}
+	pair, err := rotate.MaterializeClient(w.is.Signer, w.is.Bundle, w.names, f.settings, now)
 	if err != nil {
 		return f, pki.Pair{}, err
 	}
 	f.chain = pair.Chain()
-	if f, err = r.handOut(ctx, c, f, is, plan, now); err != nil {
+	if f, err = r.handOut(ctx, c, f, w.is, plan, now); err != nil {
 		return f, pki.Pair{}, err
 	}
 	r.memory.keep(c, made{pair: pair})
@@ -119,11 +184,11 @@ func foreign(key types.NamespacedName) *issuer.Problem {
 // the status tells of its certificate is enough to say that another one is due. Where
 // nothing is expected to be due, a glance has to do; and where nothing is due by what an
 // earlier agent told, that one waits for its turn.
-func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, owner intent.Owner, s rotate.LeafSettings, is issuer.Issuer, names rotate.ClientNames, now time.Time) (look, error) {
+func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, w wish, now time.Time) (look, error) {
 	if c.Status.NotBefore != nil && c.Status.NotAfter != nil {
 		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
-		plan := rotate.PlanTold(told, s, is.Signer, now)
-		if last := r.memory.last(c, owner); last != nil && plan.Issue && c.Spec.Keystore == nil {
+		plan := rotate.PlanTold(told, w.settings, w.is.Signer, now)
+		if last := r.memory.last(c, w.owner); last != nil && plan.Issue && c.Spec.Keystore == nil {
 			return look{stored: last, unread: true, plan: plan}, nil
 		}
 		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) {
@@ -133,28 +198,29 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, ow
 			return look{later: at}, nil
 		}
 	}
-	key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.SecretName}
-	decide := func(stored *corev1.Secret) look {
-		pair := storedPair(stored, owner)
-		return look{stored: stored, pair: pair, plan: rotate.PlanClient(pair, names, s, is.Signer, now)}
-	}
 	if r.memory.first(c) {
-		return decide(nil), nil
+		return w.decide(nil, now), nil
 	}
 	if c.Status.Serial != "" {
-		glanced, err := r.Cluster.GlancedSecret(ctx, key)
+		glanced, err := r.Cluster.GlancedSecret(ctx, w.key)
 		if err != nil {
 			return look{}, err
 		}
-		if l := decide(glanced); !l.plan.Issue {
+		if l := w.decide(glanced, now); !l.plan.Issue {
 			return l, nil
 		}
 	}
-	stored, err := r.Cluster.LiveSecret(ctx, key)
+	stored, err := r.Cluster.LiveSecret(ctx, w.key)
 	if err != nil {
 		return look{}, err
 	}
-	return decide(stored), nil
+	return w.decide(stored, now), nil
+}
+
+// decide says what is due by what is stored.
+func (w wish) decide(stored *corev1.Secret, now time.Time) look {
+	pair := storedPair(stored, w.owner)
+	return look{stored: stored, pair: pair, plan: rotate.PlanClient(pair, w.names, w.settings, w.is.Signer, now)}
 }
 
 // write makes the Secret as wanted. If it was not read and has changed since it was last
