@@ -2,6 +2,7 @@ package clientcertificate
 
 import (
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,8 +14,10 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/issuer"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/pki"
+	"sallyport.dev/sallyport/pkg/rotate"
 )
 
 // memory spares requests: it knows which Secrets cannot be there yet, and in which version
@@ -78,6 +81,18 @@ func (m *memory) lookAt(c *v1alpha1.ClientCertificate) time.Time {
 		return time.Time{}
 	}
 	return m.began.Add(time.Duration(maphash.String(m.seed, string(c.UID)) % uint64(healEvery)))
+}
+
+// missed reports whether what an authority's callers are to trust may have changed since this agent began, so that no look
+// at a Secret can be put off. That a generation was thrown out leaves no trace in the ledger: as long as the spec tells of one, all looks
+// are made at once, which costs one read of each Secret when an agent begins.
+func (m *memory) missed(is issuer.Issuer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	second := m.began.Truncate(time.Second) // as precise as a ledger is
+	return len(is.Object.Spec.Rotation.Compromised) > 0 || slices.ContainsFunc(is.Ledger.Generations(), func(g rotate.Generation) bool {
+		return !g.Since.Before(second) || !g.CreatedAt.Before(second)
+	})
 }
 
 // note takes the Secret of a ClientCertificate as it was read or written; nil if that is

@@ -183,7 +183,7 @@ func foreign(key types.NamespacedName) *issuer.Problem {
 // look decides what is due. The Secret is not read if it cannot be there yet, and if what
 // the status tells of its certificate is enough to say that another one is due. Where
 // nothing is expected to be due, a glance has to do; and where nothing is due by what an
-// earlier agent told, that one waits for its turn.
+// earlier agent told, that one waits for its turn, unless whom to trust has changed since.
 func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, w wish, now time.Time) (look, error) {
 	if c.Status.NotBefore != nil && c.Status.NotAfter != nil {
 		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
@@ -191,7 +191,7 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, w 
 		if last := r.memory.last(c, w.owner); last != nil && plan.Issue && c.Spec.Keystore == nil {
 			return look{stored: last, unread: true, plan: plan}, nil
 		}
-		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) {
+		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) && !r.memory.missed(w.is) {
 			if !plan.Next.IsZero() && plan.Next.Before(at) {
 				at = plan.Next
 			}
