@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -44,9 +45,10 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 		return done // it stands in the record, and nothing was issued since
 	}
 	ref := authority.AuthorityOf(c)
+	what := rotate.Revocation{At: now, Reason: reasonCodes[reason]}
 	ca := &v1alpha1.CertificateAuthority{}
 	if err := r.Cluster.Client().Get(ctx, ref, ca); apierrors.IsNotFound(err) {
-		return &issuer.Problem{Reason: v1alpha1.ReasonAuthorityNotFound, Message: fmt.Sprintf("CertificateAuthority %s does not exist: there is nobody who could revoke", ref)}
+		return r.revokeInRecordLeft(ctx, c, ref, what, now)
 	} else if err != nil {
 		return fmt.Errorf("reading CertificateAuthority %s: %w", ref, err)
 	}
@@ -58,11 +60,7 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	if err != nil {
 		return err
 	}
-	uid, err := r.Cluster.NamespaceUID(ctx, c.Namespace)
-	if err != nil {
-		return err
-	}
-	count, err := r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), toldCertificate(c), rotate.Revocation{At: now, Reason: reasonCodes[reason]}, now)
+	count, err := r.writeDown(ctx, c, record, what, now)
 	if count > 0 { // also where what cannot be read is left
 		r.Recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.ReasonRevoked, "RevokeClientCertificate", "revoked %d certificates (%s)", count, reason)
 	}
@@ -83,6 +81,33 @@ func toldCertificate(c *v1alpha1.ClientCertificate) cluster.ToldCertificate {
 		told.NotAfter = c.Status.NotAfter.Time
 	}
 	return told
+}
+
+// writeDown puts the revocation into the record of the authority, and returns how many certificates it revoked.
+func (r *Reconciler) writeDown(ctx context.Context, c *v1alpha1.ClientCertificate, record cluster.AuthorityRecord, what rotate.Revocation, now time.Time) (int, error) {
+	uid, err := r.Cluster.NamespaceUID(ctx, c.Namespace)
+	if err != nil {
+		return 0, err
+	}
+	return r.Cluster.RevokeCaller(ctx, record, cluster.CallerID(uid, c.Name), toldCertificate(c), what, now)
+}
+
+// revokeInRecordLeft revokes where the authority is gone: its record outlives it, and whoever makes it again goes on with that, and
+// with its key. What is returned without a failure is a Problem.
+func (r *Reconciler) revokeInRecordLeft(ctx context.Context, c *v1alpha1.ClientCertificate, ref types.NamespacedName, what rotate.Revocation, now time.Time) error {
+	nobody := &issuer.Problem{Reason: v1alpha1.ReasonAuthorityNotFound, Message: fmt.Sprintf(
+		"CertificateAuthority %s does not exist, and nobody signs a CRL: what its record has of this caller is revoked there, for whoever makes it again", ref)}
+	record, left, err := r.Cluster.RecordLeft(ctx, ref)
+	if apierrors.IsNotFound(err) || err == nil && !left {
+		return nobody // its namespace went with it, or nothing is left of it: nobody gets its key again
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := r.writeDown(ctx, c, record, what, now); err != nil {
+		return err
+	}
+	return nobody
 }
 
 // pin puts the finalizer on an object whose deletion revokes, and takes it off one whose
