@@ -164,6 +164,13 @@ type ClientCertificateStatus struct {
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial,omitempty"`
 
+	// dnsNames that the current certificate carries. No other namespace gets one for them until it has ended.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	DNSNames []string `json:"dnsNames,omitempty"`
+
 	// authorityKeyID is the subject key id of the generation that issued it, in lower-case hexadecimal.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -42,7 +43,7 @@ func leafSettings(c *v1alpha1.ClientCertificate, is issuer.Issuer) (rotate.LeafS
 
 // checkNames holds DNS names to what the authority allows this namespace, and to
 // one namespace at a time.
-func (r *Reconciler) checkNames(ctx context.Context, c *v1alpha1.ClientCertificate, ca *v1alpha1.CertificateAuthority) error {
+func (r *Reconciler) checkNames(ctx context.Context, c *v1alpha1.ClientCertificate, ca *v1alpha1.CertificateAuthority, now time.Time) error {
 	if len(c.Spec.DNSNames) == 0 {
 		return nil
 	}
@@ -58,11 +59,12 @@ func (r *Reconciler) checkNames(ctx context.Context, c *v1alpha1.ClientCertifica
 	}
 	for i := range others.Items {
 		o := &others.Items[i]
-		if o.Namespace == c.Namespace || !yields(c, o) {
+		if o.Namespace == c.Namespace {
 			continue
 		}
 		for _, name := range c.Spec.DNSNames {
-			if slices.Contains(o.Spec.DNSNames, name) {
+			has := func(c *v1alpha1.ClientCertificate) bool { return holdsName(c, name, now) }
+			if (slices.Contains(o.Spec.DNSNames, name) || has(o)) && yields(c, o, has) {
 				return &issuer.Problem{Reason: v1alpha1.ReasonNameInUse, Lasting: true, Message: fmt.Sprintf(
 					"DNS name %s is held by ClientCertificate %s/%s under the same authority: two namespaces could call in each other's name", name, o.Namespace, o.Name)}
 			}
@@ -94,14 +96,31 @@ func keysOf(o client.Object) []string {
 // yields reports whether a ClientCertificate leaves to another one what both ask for:
 // to the one that has a certificate for what it asks, and among equals to the older.
 // So it does not matter which of the two is looked at first.
-func yields(c, other *v1alpha1.ClientCertificate) bool {
-	if has, otherHas := served(c), served(other); has != otherHas {
+func yields(c, other *v1alpha1.ClientCertificate, has func(*v1alpha1.ClientCertificate) bool) bool {
+	if has, otherHas := has(c), has(other); has != otherHas {
 		return otherHas
 	}
 	if !c.CreationTimestamp.Equal(&other.CreationTimestamp) {
 		return other.CreationTimestamp.Before(&c.CreationTimestamp)
 	}
 	return other.UID < c.UID
+}
+
+// holdsName reports whether a ClientCertificate has a certificate for a DNS name, whatever is in the way of the next one: as long as it
+// is good, its caller can call in that name.
+func holdsName(c *v1alpha1.ClientCertificate, name string, now time.Time) bool {
+	if slices.Contains(c.Status.DNSNames, name) && good(c, now) {
+		return true
+	}
+	return served(c) && slices.Contains(c.Spec.DNSNames, name) // by an agent that did not tell the names
+}
+
+// good reports whether the certificate that the status tells of has not ended and was not revoked.
+func good(c *v1alpha1.ClientCertificate, now time.Time) bool {
+	if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Reason == v1alpha1.ReasonRevoked {
+		return false
+	}
+	return c.Status.Serial != "" && c.Status.NotAfter != nil && now.Before(c.Status.NotAfter.Time)
 }
 
 // served reports whether a certificate was issued for what is asked now.
@@ -112,7 +131,7 @@ func served(c *v1alpha1.ClientCertificate) bool {
 
 // checkKey refuses a key that an older ClientCertificate has: with one key in two
 // certificates, who holds it can call in both names.
-func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate, csr pki.CertificateRequest) error {
+func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate, csr pki.CertificateRequest, now time.Time) error {
 	id, err := csr.KeyID()
 	if err != nil {
 		return err
@@ -123,7 +142,8 @@ func (r *Reconciler) checkKey(ctx context.Context, c *v1alpha1.ClientCertificate
 	}
 	for i := range others.Items {
 		o := &others.Items[i]
-		if o.UID != c.UID && yields(c, o) {
+		// The request of an object never changes, so a certificate of it is one for its key.
+		if o.UID != c.UID && yields(c, o, func(c *v1alpha1.ClientCertificate) bool { return good(c, now) || served(c) }) {
 			return &issuer.Problem{Reason: v1alpha1.ReasonInvalidCSR, Lasting: true, Message: "spec.csr: its key is certified for another ClientCertificate: make a new key for each caller"}
 		}
 	}

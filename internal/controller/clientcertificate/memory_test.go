@@ -81,8 +81,47 @@ func TestOfTwoThatAskForTheSameOneYields(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if !yields(test.loser, test.winner) || yields(test.winner, test.loser) {
-				t.Errorf("the loser yields: %t, the winner yields: %t", yields(test.loser, test.winner), yields(test.winner, test.loser))
+			if !yields(test.loser, test.winner, served) || yields(test.winner, test.loser, served) {
+				t.Errorf("the loser yields: %t, the winner yields: %t", yields(test.loser, test.winner, served), yields(test.winner, test.loser, served))
+			}
+		})
+	}
+}
+
+// A name is held by who has a good certificate for it, and not by who asks for it.
+func TestANameIsHeldAsLongAsItsCertificateIsGood(t *testing.T) {
+	holder := func(change func(*v1alpha1.ClientCertificate)) *v1alpha1.ClientCertificate {
+		return caller("a", noon, issued(1), func(c *v1alpha1.ClientCertificate) {
+			c.Spec.DNSNames, c.Status.DNSNames = []string{"a.example.com"}, []string{"a.example.com"}
+			c.Status.NotAfter = &metav1.Time{Time: noon.Add(time.Hour)}
+			change(c)
+		})
+	}
+	ready := func(reason string, status metav1.ConditionStatus) func(*v1alpha1.ClientCertificate) {
+		return func(c *v1alpha1.ClientCertificate) {
+			c.Status.Conditions[0].Status, c.Status.Conditions[0].Reason = status, reason
+		}
+	}
+	tests := map[string]struct {
+		of   *v1alpha1.ClientCertificate
+		want bool
+	}{
+		"issued":                            {holder(ready("Issued", metav1.ConditionTrue)), true},
+		"its next one is refused":           {holder(ready("KeystorePassword", metav1.ConditionFalse)), true},
+		"asked for no more, not yet issued": {holder(func(c *v1alpha1.ClientCertificate) { c.Spec.DNSNames = nil }), true},
+		"asked for, not yet issued": {holder(func(c *v1alpha1.ClientCertificate) {
+			c.Status.DNSNames, c.Status.Conditions[0].Status = []string{"b.example.com"}, metav1.ConditionFalse
+		}), false},
+		"told by an agent that told no names": {holder(func(c *v1alpha1.ClientCertificate) { c.Status.DNSNames = nil }), true},
+		"revoked":                             {holder(ready("Revoked", metav1.ConditionFalse)), false},
+		"ended": {holder(func(c *v1alpha1.ClientCertificate) {
+			c.Status.NotAfter, c.Status.Conditions[0].Status = &metav1.Time{Time: noon}, metav1.ConditionFalse
+		}), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := holdsName(test.of, "a.example.com", noon); got != test.want {
+				t.Errorf("it is held: %t, expected %t", got, test.want)
 			}
 		})
 	}

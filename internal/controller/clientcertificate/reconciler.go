@@ -151,7 +151,7 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 	if f.settings, err = leafSettings(c, is); err != nil {
 		return f, err
 	}
-	if err := r.checkNames(ctx, c, is.Object); err != nil {
+	if err := r.checkNames(ctx, c, is.Object, now); err != nil {
 		return f, err
 	}
 	names := rotate.ClientNames{CommonName: c.Name, Identity: f.identity, DNSNames: slices.Sorted(slices.Values(c.Spec.DNSNames))}
@@ -168,7 +168,7 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 	if err != nil {
 		return f, &issuer.Problem{Reason: v1alpha1.ReasonInvalidCSR, Message: "spec.csr: " + err.Error(), Lasting: true}
 	}
-	if err := r.checkKey(ctx, c, csr); err != nil {
+	if err := r.checkKey(ctx, c, csr, now); err != nil {
 		return f, err
 	}
 	var stored pki.Chain

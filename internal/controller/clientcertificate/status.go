@@ -3,6 +3,7 @@ package clientcertificate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -25,6 +26,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, c *v1alpha1.ClientCertific
 		notBefore, notAfter := metav1.NewTime(leaf.NotBefore()), metav1.NewTime(leaf.NotAfter())
 		renewal := metav1.NewTime(rotate.RenewalTime(leaf, f.settings).Truncate(time.Second))
 		status.Serial, status.AuthorityKeyID = leaf.Serial().String(), leaf.AuthorityKeyID()
+		status.DNSNames = slices.Sorted(slices.Values(leaf.X509().DNSNames))
 		status.NotBefore, status.NotAfter, status.RenewalTime = &notBefore, &notAfter, &renewal
 		if c.Spec.CSR != "" {
 			if f.issued != "" {
