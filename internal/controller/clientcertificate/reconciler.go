@@ -55,6 +55,10 @@ const healEvery = 10 * time.Minute
 // deniedDelay is how often a Secret is tried that the agent may not write.
 const deniedDelay = 15 * time.Second
 
+// refusedDelay is how often one is looked at that is refused. What it waits for may be of others, and no watch shows all of that: who
+// holds a name lets go of it, a namespace gets a label. It costs a request at most.
+const refusedDelay = 5 * time.Minute
+
 // Reconcile brings one ClientCertificate to what it asks for.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
@@ -118,8 +122,10 @@ func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration 
 			return deniedDelay
 		case v1alpha1.ReasonIssuedTooOften:
 			return max(f.next.Sub(now), time.Millisecond)
+		case v1alpha1.ReasonRevoked:
+			return 0 // for ever
 		}
-		return 0
+		return refusedDelay
 	}
 	var due time.Duration
 	if !f.next.IsZero() {
