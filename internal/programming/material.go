@@ -85,7 +85,7 @@ func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, 
 	if f.issuer.Withheld != "" {
 		return f.withheld(), nil
 	}
-	if again, held := p.Budget.Hold(last, now); held {
+	if again, held := p.Budget.Hold(f.settings.Object, last, now); held {
 		return material{pair: f.storedPair(), next: again}, nil
 	}
 	for _, e := range f.edges {

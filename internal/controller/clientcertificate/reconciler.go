@@ -195,7 +195,7 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 		f.chain, f.next, f.issued = kept, rotate.RenewalTime(kept.Leaf(), f.settings), plan.Reason
 		return f, nil
 	}
-	if again, held := r.Budget.Hold(plan, now); held {
+	if again, held := r.Budget.Hold(f.settings.Object, plan, now); held {
 		f.next = again
 		return f, nil
 	}

@@ -95,7 +95,7 @@ func (r *Reconciler) hold(ctx context.Context, c *v1alpha1.ClientCertificate, w 
 	if !seen.plan.Issue || ofAnother(seen.stored, w.owner) {
 		return seen, nil, nil
 	}
-	until, held := r.Budget.Hold(seen.plan, now)
+	until, held := r.Budget.Hold(w.settings.Object, seen.plan, now)
 	var problem *issuer.Problem
 	if !held {
 		var err error

@@ -22,7 +22,7 @@ func TestACallerWhoseRenewalIsHeldUpLearnsWhomToTrust(t *testing.T) {
 	w.pass(w.clients, "shop", "caller")
 	w.clients.Budget = budget.New(1)
 	w.after(75 * 24 * time.Hour) // of 90: a renewal is due, and can wait for six days
-	_, _ = w.clients.Budget.Hold(rotate.LeafPlan{Issue: true, PutOff: w.clock.Now().Add(time.Hour)}, w.clock.Now())
+	_, _ = w.clients.Budget.Hold("another", rotate.LeafPlan{Issue: true, PutOff: w.clock.Now().Add(time.Hour)}, w.clock.Now())
 	a := &v1alpha1.CertificateAuthority{}
 	w.get(a, "shop", "default")
 	after := metav1.NewTime(w.clock.Now())
