@@ -29,6 +29,7 @@ type Cluster struct {
 	ledgers   sync.Map // of decodedLedger, by the name of their Secret
 	shards    sync.Map // of decodedShard, by the name of their Secret
 	trusted   sync.Map // of readTrusted, by the authority
+	records   sync.Map // of names of ledgers, by the authority
 }
 
 // New returns a Cluster. The client's cache holds Secrets with our label only; live

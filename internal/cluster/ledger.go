@@ -42,6 +42,7 @@ func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAut
 	if err != nil {
 		return AuthorityRecord{}, err
 	}
+	named(&c.records, types.NamespacedName{Namespace: authority.GetNamespace(), Name: authority.GetName()}, LedgerName(uid, authority.GetName()))
 	return AuthorityRecord{
 		told: toldOf(authority.Status), taken: authority.Annotations[AcceptState],
 		Name: LedgerName(uid, authority.GetName()),

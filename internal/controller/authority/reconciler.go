@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -178,8 +179,11 @@ func AuthorityOf(c *v1alpha1.ClientCertificate) types.NamespacedName {
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	now := r.Clock.Now()
 	authority := &v1alpha1.CertificateAuthority{}
-	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, authority); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, authority); apierrors.IsNotFound(err) {
+		r.Cluster.Forget(request.NamespacedName)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading CertificateAuthority %s: %w", request.NamespacedName, err)
 	}
 	if authority.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
