@@ -185,18 +185,8 @@ func foreign(key types.NamespacedName) *issuer.Problem {
 // nothing is expected to be due, a glance has to do; and where nothing is due by what an
 // earlier agent told, that one waits for its turn, unless whom to trust has changed since.
 func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, w wish, now time.Time) (look, error) {
-	if c.Status.NotBefore != nil && c.Status.NotAfter != nil {
-		told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
-		plan := rotate.PlanTold(told, w.settings, w.is.Signer, now)
-		if last := r.memory.last(c, w.owner); last != nil && plan.Issue && c.Spec.Keystore == nil {
-			return look{stored: last, unread: true, plan: plan}, nil
-		}
-		if at := r.memory.lookAt(c); !plan.Issue && served(c) && now.Before(at) && !r.memory.missed(w.is) {
-			if !plan.Next.IsZero() && plan.Next.Before(at) {
-				at = plan.Next
-			}
-			return look{later: at}, nil
-		}
+	if l, told := r.lookAtTold(c, w, now); told {
+		return l, nil
 	}
 	if r.memory.first(c) {
 		return w.decide(nil, now), nil
@@ -215,6 +205,27 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.ClientCertificate, w 
 		return look{}, err
 	}
 	return w.decide(stored, now), nil
+}
+
+// lookAtTold decides by what the status tells alone; false if that is not enough.
+func (r *Reconciler) lookAtTold(c *v1alpha1.ClientCertificate, w wish, now time.Time) (look, bool) {
+	if c.Status.NotBefore == nil || c.Status.NotAfter == nil {
+		return look{}, false
+	}
+	told := rotate.ToldLeaf{NotBefore: c.Status.NotBefore.Time, NotAfter: c.Status.NotAfter.Time, AuthorityKeyID: c.Status.AuthorityKeyID}
+	plan := rotate.PlanTold(told, w.settings, w.is.Signer, now)
+	if plan.Issue {
+		last := r.memory.last(c, w.owner)
+		return look{stored: last, unread: true, plan: plan}, last != nil && c.Spec.Keystore == nil
+	}
+	at := r.memory.lookAt(c)
+	if !served(c) || !now.Before(at) || r.memory.missed(w.is) {
+		return look{}, false
+	}
+	if !plan.Next.IsZero() && plan.Next.Before(at) {
+		at = plan.Next
+	}
+	return look{later: at}, true
 }
 
 // decide says what is due by what is stored.
