@@ -38,7 +38,7 @@ func pause(unexpired int, lifetime time.Duration, hasGood bool) time.Duration {
 
 // asksTooOften says until when a caller waits for what is due, and why; the zero time if he does not. What time or a change of
 // the CA makes due is never held up, nor counted: nobody but the authority's owner can make it due in a loop.
-func (r *Reconciler) asksTooOften(ctx context.Context, c *v1alpha1.ClientCertificate, s rotate.LeafSettings, is issuer.Issuer, plan rotate.LeafPlan, stored pki.Chain, now time.Time) (time.Time, *issuer.Problem, error) {
+func (r *Reconciler) asksTooOften(ctx context.Context, c *v1alpha1.ClientCertificate, s rotate.LeafSettings, is issuer.Issuer, plan rotate.LeafPlan, hasGood bool, now time.Time) (time.Time, *issuer.Problem, error) {
 	if plan.Reason == rotate.ReasonDue || plan.Reason == rotate.ReasonIssuer {
 		return time.Time{}, nil, nil
 	}
@@ -50,7 +50,6 @@ func (r *Reconciler) asksTooOften(ctx context.Context, c *v1alpha1.ClientCertifi
 	if err != nil {
 		return time.Time{}, nil, err
 	}
-	hasGood := !stored.Leaf().IsZero() && stored.VerifyClient(is.Bundle, now) == nil
 	until := lastIssue(c).Add(pause(unexpired, s.Lifetime, hasGood))
 	if !now.Before(until) {
 		return time.Time{}, nil, nil

@@ -3,6 +3,10 @@ package clientcertificate
 import (
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sallyport.dev/sallyport/api/v1alpha1"
 )
 
 func TestHowLongACallerPauses(t *testing.T) {
@@ -27,5 +31,25 @@ func TestHowLongACallerPauses(t *testing.T) {
 				t.Errorf("he pauses for %s, expected %s", got, test.want)
 			}
 		})
+	}
+}
+
+// A Secret that was not read holds what the status tells of: its caller is not without a certificate.
+func TestACertificateThatWasNotReadIsGoodAsLongAsItIsTold(t *testing.T) {
+	ends := func(after time.Duration) *v1alpha1.ClientCertificate {
+		return caller("a", noon, issued(1), func(c *v1alpha1.ClientCertificate) { c.Status.NotAfter = &metav1.Time{Time: noon.Add(after)} })
+	}
+	for name, test := range map[string]struct {
+		seen look
+		of   *v1alpha1.ClientCertificate
+		want bool
+	}{
+		"told, not read":      {look{unread: true}, ends(time.Hour), true},
+		"told to have ended":  {look{unread: true}, ends(-time.Hour), false},
+		"read, nothing there": {look{}, ends(time.Hour), false},
+	} {
+		if got := test.seen.hasGood(test.of, wish{}, noon); got != test.want {
+			t.Errorf("%s: %t, expected %t", name, got, test.want)
+		}
 	}
 }

@@ -199,7 +199,8 @@ func (r *Reconciler) forRequest(ctx context.Context, c *v1alpha1.ClientCertifica
 		f.next = again
 		return f, nil
 	}
-	until, problem, err := r.asksTooOften(ctx, c, f.settings, is, plan, stored, now)
+	hasGood := !stored.Leaf().IsZero() && stored.VerifyClient(is.Bundle, now) == nil
+	until, problem, err := r.asksTooOften(ctx, c, f.settings, is, plan, hasGood, now)
 	if err != nil {
 		return f, err
 	}

@@ -99,7 +99,7 @@ func (r *Reconciler) hold(ctx context.Context, c *v1alpha1.ClientCertificate, w 
 	var problem *issuer.Problem
 	if !held {
 		var err error
-		if until, problem, err = r.asksTooOften(ctx, c, w.settings, w.is, seen.plan, seen.pair.Chain(), now); err != nil || until.IsZero() {
+		if until, problem, err = r.asksTooOften(ctx, c, w.settings, w.is, seen.plan, seen.hasGood(c, w, now), now); err != nil || until.IsZero() {
 			return seen, nil, err
 		}
 	}
@@ -112,6 +112,14 @@ func (r *Reconciler) hold(ctx context.Context, c *v1alpha1.ClientCertificate, w 
 	}
 	seen.plan = rotate.LeafPlan{Next: until}
 	return seen, problem, nil
+}
+
+// hasGood reports whether the caller has a good certificate; by what the status tells of it, where it was not read.
+func (l look) hasGood(c *v1alpha1.ClientCertificate, w wish, now time.Time) bool {
+	if l.unread {
+		return good(c, now)
+	}
+	return !l.pair.IsZero() && l.pair.Chain().VerifyClient(w.is.Bundle, now) == nil
 }
 
 // store writes the pair, and what its caller is to trust, into his Secret.
