@@ -22,7 +22,7 @@ func TestWhoChangesAnObjectInALoopIsHeldUp(t *testing.T) {
 	w.newAuthority("shop", "default", nil)
 	w.pass(w.authority, "shop", "default")
 	w.newClient("mallory", "caller", nil)
-	for n := range 99 {
+	for n := range 39 {
 		c := &v1alpha1.ClientCertificate{}
 		w.get(c, "mallory", "caller")
 		c.Spec.Lifetime = &metav1.Duration{Duration: time.Duration(100+n%3) * time.Hour}
@@ -34,7 +34,7 @@ func TestWhoChangesAnObjectInALoopIsHeldUp(t *testing.T) {
 		w.after(100 * time.Millisecond)
 	}
 	if n := len(w.serials()); n > 20 {
-		t.Errorf("in ten seconds %d certificates were issued to one caller", n)
+		t.Errorf("in four seconds %d certificates were issued to one caller", n)
 	}
 	c := &v1alpha1.ClientCertificate{}
 	w.get(c, "mallory", "caller")
@@ -68,7 +68,7 @@ func TestWhoDeletesInALoopIsHeldUp(t *testing.T) {
 			w.pass(w.authority, "shop", "default")
 			w.newClient("mallory", "caller", nil)
 			var longest time.Duration
-			for n := range 100 {
+			for n := range 40 {
 				longest = max(longest, w.pass(w.clients, "mallory", "caller").RequeueAfter)
 				o := of(w)
 				if s, is := o.(*corev1.Secret); is && s == nil {
@@ -87,7 +87,7 @@ func TestWhoDeletesInALoopIsHeldUp(t *testing.T) {
 				w.after(time.Second)
 			}
 			if n := len(w.serials()); n > 20 {
-				t.Errorf("in a hundred seconds %d certificates were issued to one caller", n)
+				t.Errorf("in forty seconds %d certificates were issued to one caller", n)
 			}
 			if longest > time.Hour {
 				t.Errorf("he waits for %s", longest)
