@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,7 +20,7 @@ const (
 	byAuthority = "sallyport.authority"
 )
 
-// Index makes the cache find endpoints by authority, and by authority and host. To
+// Index makes the cache find endpoints by authority, and by authority and host, and what is stored behind Gateways by host. To
 // be called once, before the cache starts.
 func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	err := indexer.IndexField(ctx, &v1alpha1.MutualTLSEndpoint{}, byAuthority, func(o client.Object) []string { return authorities(o) })
@@ -37,6 +38,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return values
 		})
+	}
+	if err == nil {
+		err = indexer.IndexField(ctx, &corev1.Secret{}, byServedHost, servedHosts)
 	}
 	if err != nil {
 		return fmt.Errorf("indexing endpoints: %w", err)
@@ -71,19 +75,27 @@ func Using(ctx context.Context, c client.Reader, authority types.NamespacedName)
 // other's name.
 func HeldElsewhere(ctx context.Context, c client.Reader, authority types.NamespacedName, own types.NamespacedName, hosts []string) (host, namespace string, err error) {
 	for _, host := range hosts {
-		var found v1alpha1.MutualTLSEndpointList
-		if err := c.List(ctx, &found, client.MatchingFields{byHost: authority.String() + "|" + host}); err != nil {
-			return "", "", fmt.Errorf("listing endpoints of host %s: %w", host, err)
+		holder, err := Holder(ctx, c, authority, host)
+		if err != nil {
+			return "", "", err
 		}
-		if len(found.Items) == 0 {
-			continue
-		}
-		slices.SortFunc(found.Items, func(a, b v1alpha1.MutualTLSEndpoint) int {
-			return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Namespace, b.Namespace))
-		})
-		if first := found.Items[0].Namespace; first != own.Namespace {
-			return host, first, nil
+		if holder != "" && holder != own.Namespace {
+			return host, holder, nil
 		}
 	}
 	return "", "", nil
+}
+
+// Holder is the namespace whose endpoint holds a host under an authority; empty if none does.
+func Holder(ctx context.Context, c client.Reader, authority types.NamespacedName, host string) (namespace string, err error) {
+	var found v1alpha1.MutualTLSEndpointList
+	if err := c.List(ctx, &found, client.MatchingFields{byHost: authority.String() + "|" + host}); err != nil {
+		return "", fmt.Errorf("listing endpoints of host %s: %w", host, err)
+	}
+	if len(found.Items) == 0 {
+		return "", nil
+	}
+	return slices.MinFunc(found.Items, func(a, b v1alpha1.MutualTLSEndpoint) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Namespace, b.Namespace))
+	}).Namespace, nil
 }

@@ -1,10 +1,12 @@
 package programming
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -239,7 +241,7 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 		return f, err
 	}
 	if !f.provided { // nobody is issued a certificate for its hosts otherwise
-		if err := p.gatherSettings(ctx, t, gateway, &f); err != nil {
+		if err := p.gatherSettings(ctx, t, gateway, &f, now); err != nil {
 			return f, err
 		}
 	}
@@ -250,10 +252,10 @@ func (p *Programmer) gather(ctx context.Context, t Target, now time.Time) (facts
 }
 
 // gatherSettings finds out what the server certificate is to be like, or why none is issued.
-func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingress.Gateway, f *facts) error {
+func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingress.Gateway, f *facts, now time.Time) error {
 	var err error
 	if f.settings, err = leafSettings(t.Intent, f.issuer, gateway.Ref()); err == nil {
-		err = p.nameHeld(ctx, t, f)
+		err = p.nameHeld(ctx, t, f, now)
 	}
 	if errors.As(err, &f.refused) && !f.storedPair().IsZero() {
 		return nil
@@ -261,13 +263,50 @@ func (p *Programmer) gatherSettings(ctx context.Context, t Target, gateway ingre
 	return err
 }
 
-// nameHeld says that another namespace holds one of the hosts, nil if none does.
-func (p *Programmer) nameHeld(ctx context.Context, t Target, f *facts) error {
-	host, namespace, err := endpoint.HeldElsewhere(ctx, p.Cluster.Client(), f.ref, t.Endpoint, f.hosts)
-	if err == nil && host != "" {
-		return f.nameInUse(host, namespace)
+// nameHeld says that another namespace holds one of the hosts, nil if none does: its endpoint tells so, or, if none does yet, it
+// has a certificate for it.
+func (p *Programmer) nameHeld(ctx context.Context, t Target, f *facts, now time.Time) error {
+	for _, host := range f.hosts {
+		holder, err := endpoint.Holder(ctx, p.Cluster.Client(), f.ref, host)
+		if err == nil && holder == "" {
+			holder, err = p.storedHolder(ctx, f, host, now)
+		}
+		if err != nil {
+			return err
+		}
+		if holder != "" && holder != t.Endpoint.Namespace {
+			return f.nameInUse(host, holder)
+		}
 	}
-	return err
+	return nil
+}
+
+// storedHolder is the namespace with the oldest Secret that holds a good certificate of the authority for a host, and that its Gateway
+// names; empty if there is none.
+func (p *Programmer) storedHolder(ctx context.Context, f *facts, host string, now time.Time) (string, error) {
+	stored, err := endpoint.StoredFor(ctx, p.Cluster.Client(), host)
+	if err != nil {
+		return "", err
+	}
+	stored = slices.DeleteFunc(stored, func(s endpoint.Stored) bool {
+		return now.After(s.Leaf.NotAfter()) || !p.serves(s) || !f.issuer.Ledger.Signed(s.Leaf)
+	})
+	if len(stored) == 0 {
+		return "", nil
+	}
+	return slices.MinFunc(stored, func(a, b endpoint.Stored) int {
+		return cmp.Or(a.Secret.CreationTimestamp.Compare(b.Secret.CreationTimestamp.Time), strings.Compare(a.Owner.Namespace, b.Owner.Namespace))
+	}).Owner.Namespace, nil
+}
+
+// serves reports whether the Gateway that a certificate was made for is there, and names its Secret.
+func (p *Programmer) serves(s endpoint.Stored) bool {
+	gateway, is := p.Edge.Gateway(types.NamespacedName{Namespace: s.Owner.Namespace, Name: s.Owner.Name})
+	if !is {
+		return false
+	}
+	server, _ := mutate.Secrets(gateway)
+	return server == s.Secret.Name || server == "" && s.Secret.Name == intent.ServerSecretName(s.Owner.Namespace, s.Owner.Name)
 }
 
 func (f facts) nameInUse(host, namespace string) *issuer.Problem {
