@@ -119,10 +119,10 @@ func (r *Reconciler) ofSecret(ctx context.Context, object client.Object) []recon
 		return nil
 	}
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
-	switch owner.Kind {
-	case string(intent.KindGateway):
+	switch {
+	case owner.Kind == string(intent.KindGateway):
 		return r.users(ctx, key)
-	case programming.KindAuthority:
+	case owner.Kind == programming.KindAuthority && cluster.IsLedger(object): // not each shard of its serials
 		return r.Interests.Of(key)
 	}
 	return nil

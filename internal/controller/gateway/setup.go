@@ -46,10 +46,10 @@ func (r *Reconciler) ofSecret(_ context.Context, object client.Object) []reconci
 		return nil
 	}
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
-	switch owner.Kind {
-	case string(intent.KindGateway):
+	switch {
+	case owner.Kind == string(intent.KindGateway):
 		return []reconcile.Request{{NamespacedName: key}}
-	case programming.KindAuthority:
+	case owner.Kind == programming.KindAuthority && cluster.IsLedger(object): // not each shard of its serials
 		return r.Interests.Of(key)
 	}
 	return nil
