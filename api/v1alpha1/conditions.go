@@ -49,8 +49,8 @@ const (
 	// ConditionSecretAccessDenied is on a ClientCertificate. True: the agent may not write Secrets in that namespace; the
 	// message holds the RoleBinding that would allow it.
 	ConditionSecretAccessDenied = "SecretAccessDenied"
-	// ConditionConflictingWriter is on every kind that owns Secrets. True: somebody else keeps changing one of them; it is
-	// repaired at most once a minute.
+	// ConditionConflictingWriter is on every kind that owns Secrets. True: somebody else keeps changing one of them, or
+	// writing the Gateway back; it is repaired at most once a minute.
 	ConditionConflictingWriter = "ConflictingWriter"
 	// ConditionReleased is on a MutualTLSEndpoint. True: the object no longer opts in, but a Gateway still names its Secrets,
 	// so that they are still renewed. They are collected ten minutes after the last Gateway dropped them.

@@ -46,6 +46,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Counters count what is issued and what is repaired.
 	Counters *metrics.Counters
+
+	repairs repairs
 }
 
 // Reconcile brings one Gateway and what is behind it to what it asks for.
@@ -55,6 +57,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, gateway); apierrors.IsNotFound(err) {
 		r.Interests.Forget(request)
 		r.Programmer.Forget(endpoint.Key(intent.KindGateway, gone(request.NamespacedName)))
+		r.repairs.forget(request.NamespacedName)
 		return r.collect(ctx, gone(request.NamespacedName), now)
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", request, err)
@@ -71,7 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case intent.Requested:
 	}
 	in, _ := answer.Intent()
-	if repaired, err := r.repair(ctx, gateway); err != nil || repaired {
+	if repaired, err := r.repair(ctx, gateway, now); err != nil || repaired {
 		return pass.Again(err)
 	}
 	return r.program(ctx, request, gateway, in, now)
@@ -79,7 +82,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // program has the Secrets written and tells how the Gateway stands.
 func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
-	return r.put(ctx, request, gateway, programming.Target{Intent: in}, now)
+	contest, again, fought := r.repairs.contest(request.NamespacedName, now)
+	if !fought {
+		return r.put(ctx, request, gateway, programming.Target{Intent: in}, now)
+	}
+	result, err := r.put(ctx, request, gateway, programming.Target{Intent: in}, now, contest)
+	if due := pass.At(again, now).RequeueAfter; err == nil && (result.RequeueAfter == 0 || due < result.RequeueAfter) {
+		result.RequeueAfter = due
+	}
+	return result, err
 }
 
 // put has the Secrets of a target written and tells how it stands. Told is what is told beside that, or instead.
@@ -109,15 +120,24 @@ func (r *Reconciler) put(ctx context.Context, request reconcile.Request, gateway
 }
 
 // repair writes into a stored Gateway what the webhook would have written: it was
-// stored before it opted in, or while no webhook answered.
-func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructured) (bool, error) {
+// stored before it opted in, or while no webhook answered. One that somebody keeps writing back stays as it is until its
+// minute is over.
+func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (bool, error) {
 	d := mutate.Gateway(mutate.Request{Object: gateway.Object, Platform: r.Install.Platform(), Capabilities: r.Programmer.Capabilities()})
 	if d.Verdict != mutate.Patched {
+		return false, nil
+	}
+	key, version := client.ObjectKeyFromObject(gateway), gateway.GetResourceVersion()
+	if r.repairs.behind(gateway) {
+		return true, nil // it was repaired just now
+	}
+	if !r.repairs.may(key, now) {
 		return false, nil
 	}
 	if err := r.Cluster.Patch(ctx, gateway, d.Operations); err != nil {
 		return false, err
 	}
+	r.repairs.note(key, version, now)
 	r.Counters.Repaired(v1alpha1.ObjectGateway)
 	r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, "Repaired", "Repair", "%s", d.Warnings[0])
 	return true, nil
