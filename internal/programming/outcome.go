@@ -102,7 +102,7 @@ func acceptedGeneration(last v1alpha1.MutualTLSEndpoint, authority v1alpha1.Endp
 // behind it stays as it is.
 func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.Time) Outcome {
 	o, last := Outcome{Status: statusOf(t, f)}, p.lastProof(t, f, now)
-	o.Next = f.lookAgain()
+	o.Next = first(f.lookAgain(), now.Add(refusedEvery))
 	accepted := condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported")
 	if problem.Lasting {
 		accepted = condition.False(v1alpha1.ConditionAccepted, problem.Reason, problem.Message)
@@ -114,6 +114,10 @@ func (p *Programmer) held(t Target, f facts, problem *issuer.Problem, now time.T
 	o.Status.Replicas = last.replicas
 	return o
 }
+
+// refusedEvery is how often a Gateway is looked at that cannot be programmed: no watch shows that whoever held its host let go of
+// it, or that its namespace got the label that its authority asks for.
+const refusedEvery = 5 * time.Minute
 
 // offeredEvery is how often to look whether the owner of an authority's CA offers it again.
 const offeredEvery = 15 * time.Second

@@ -126,6 +126,9 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if material.refused != nil {
 		f.refused = material.refused
 	}
+	if f.refused != nil {
+		material.next = first(material.next, now.Add(refusedEvery))
+	}
 	if material.trouble != "" {
 		f.trouble = append(f.trouble, material.trouble)
 	}
