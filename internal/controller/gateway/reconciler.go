@@ -87,10 +87,10 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 		return r.put(ctx, request, gateway, programming.Target{Intent: in}, now)
 	}
 	result, err := r.put(ctx, request, gateway, programming.Target{Intent: in}, now, contest)
-	if due := pass.At(again, now).RequeueAfter; err == nil && (result.RequeueAfter == 0 || due < result.RequeueAfter) {
-		result.RequeueAfter = due
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	return result, err
+	return sooner(result, pass.At(again, now).RequeueAfter), nil
 }
 
 // put has the Secrets of a target written and tells how it stands. Told is what is told beside that, or instead.
@@ -116,7 +116,19 @@ func (r *Reconciler) put(ctx context.Context, request reconcile.Request, gateway
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
 		return pass.Again(err)
 	}
-	return pass.At(outcome.Next, now), nil
+	wait, err := r.collectFormer(ctx, gateway, now)
+	if err != nil {
+		return pass.Again(err)
+	}
+	return sooner(pass.At(outcome.Next, now), wait), nil
+}
+
+// sooner is a result with another look after a while, if that comes first; zero is never.
+func sooner(result reconcile.Result, wait time.Duration) reconcile.Result {
+	if wait > 0 && (result.RequeueAfter == 0 || wait < result.RequeueAfter) {
+		result.RequeueAfter = wait
+	}
+	return result
 }
 
 // repair writes into a stored Gateway what the webhook would have written: it was

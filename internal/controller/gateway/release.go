@@ -109,27 +109,55 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	if !r.Programmer.Synced() {
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
+	server, ca := mutate.Secrets(gateway.Object)
+	wait, err := r.collectBut(ctx, gateway, nil, func(name string) bool { return server != "" && (name == server || name == ca) }, now)
+	if err != nil {
+		return pass.Again(err)
+	}
+	return reconcile.Result{RequeueAfter: wait}, nil
+}
+
+// collectFormer removes the Secrets that a Gateway named before, once no other names them either: another credentialName would leave a
+// key behind, and CAs that nobody keeps current.
+func (r *Reconciler) collectFormer(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (time.Duration, error) {
+	namespace, name := gateway.GetNamespace(), gateway.GetName()
+	server, ca := mutate.Secrets(gateway.Object)
+	if server == "" {
+		server, ca = intent.ServerSecretName(namespace, name), intent.CASecretName(namespace, name)
+	}
+	current := []string{server, ca, intent.AdoptedSecretName(namespace, name)}
+	return r.collectBut(ctx, gateway, current, func(secret string) bool { // another of its servers may name it, as it should not
+		_, named := r.Programmer.Edge.NamedByOther(secret, types.NamespacedName{})
+		return named
+	}, now)
+}
+
+// collectBut removes the Secrets that were made for a Gateway, but those that are current, unless it or another names them. It returns
+// when to look again.
+func (r *Reconciler) collectBut(ctx context.Context, gateway *unstructured.Unstructured, current []string, named func(string) bool, now time.Time) (time.Duration, error) {
 	owner := programming.OwnerOf(gateway.Object)
 	secrets, err := r.Cluster.EdgeSecretsOf(ctx, owner, r.Install.IngressNamespaces())
 	if err != nil {
-		return reconcile.Result{}, err
+		return 0, err
 	}
 	next := time.Duration(0)
-	server, ca := mutate.Secrets(gateway.Object)
 	for _, secret := range secrets {
-		named := server != "" && (secret.Name == server || secret.Name == ca)
-		if !named {
-			_, named = r.Programmer.Edge.NamedByOther(secret.Name, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
+		if slices.Contains(current, secret.Name) {
+			continue
 		}
-		wait, err := r.collectOne(ctx, secret, named, now)
+		isNamed := named(secret.Name)
+		if !isNamed {
+			_, isNamed = r.Programmer.Edge.NamedByOther(secret.Name, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
+		}
+		wait, err := r.collectOne(ctx, secret, isNamed, now)
 		if err != nil {
-			return pass.Again(err)
+			return 0, err
 		}
 		if wait > 0 && (next == 0 || wait < next) {
 			next = wait
 		}
 	}
-	return reconcile.Result{RequeueAfter: next}, nil
+	return next, nil
 }
 
 // collectOne deletes a Secret that nothing names and whose time is over, and returns the time left for
