@@ -93,6 +93,11 @@ func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, 
 			return material{held: held}, err
 		}
 	}
+	return p.issueNamed(ctx, own, f, last, now)
+}
+
+// issueNamed issues a pair for hosts that nobody else takes meanwhile.
+func (p *Programmer) issueNamed(ctx context.Context, own types.NamespacedName, f facts, plan rotate.LeafPlan, now time.Time) (material, error) {
 	refusal, err := p.names.Take(ctx, p.Cluster.Client(), f.ref, own, f.hosts, now)
 	if err != nil {
 		return material{}, err
@@ -100,7 +105,7 @@ func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, 
 	if refusal.Host != "" {
 		return material{pair: f.storedPair(), refused: f.nameInUse(refusal.Host, refusal.Namespace), next: refusal.Until}, nil
 	}
-	m := f.issue(last, now)
+	m := f.issue(plan, now)
 	if m.issued == "" {
 		p.names.Return(f.ref, own, f.hosts)
 	}
