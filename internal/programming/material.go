@@ -167,6 +167,11 @@ func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *fac
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
 		served = served || outcome.Server == cluster.Created || outcome.Server == cluster.Updated
 		f.changed, f.taken = f.changed || outcome.Changed(), f.taken || outcome.Adopted
+		if e.isTaken && outcome.CA == "" && len(e.stored.Trusted()) > 0 && !f.adoption.offered { // ours beside it is kept current, and no other is made
+			if err := p.writeTrusted(ctx, f, e, f.trust.Bundle, now); err != nil {
+				return m, err
+			}
+		}
 	}
 	if !served && m.issued != "" { // its place is somebody else's
 		m.issued, m.pair = "", f.storedPair()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -135,6 +136,33 @@ func TestACompromisedCAIsTrustedNowhere(t *testing.T) {
 				t.Error("its CA Secret is written again though nothing changed")
 			}
 		})
+	}
+}
+
+// The Secret of CAs is ours though somebody put his own into the place of the server's.
+func TestACompromisedCAIsTrustedNowhereBesideAForeignSecret(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	w.newGateway("bank", "edge", "a.example.com", "", shared)
+	w.gateway("bank", "edge")
+	stolen := w.active("shop", "default")
+	if err := w.admin.Delete(t.Context(), w.secret("istio-system", "bank.edge.mtls")); err != nil {
+		t.Fatal(err)
+	}
+	w.put(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "istio-system", Name: "bank.edge.mtls"}})
+	w.gateway("bank", "edge")
+	w.change("shop", "default", compromise(stolen))
+	for range 2 {
+		w.after(time.Minute)
+		w.pass(w.authority, "shop", "default")
+		w.gateway("bank", "edge")
+	}
+	if ready := w.ready("bank", "gateway-edge"); ready.Reason != v1alpha1.ReasonForeignSecret {
+		t.Errorf("it tells %+v", ready)
+	}
+	if w.trusts("bank.edge.mtls-cacert", stolen) {
+		t.Error("the compromised CA is trusted")
 	}
 }
 
