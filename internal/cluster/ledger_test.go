@@ -194,7 +194,7 @@ func TestRecordSerial(t *testing.T) {
 	if found := len(f.serials(t, "ledger-serials-serials-002")); found != 1 {
 		t.Errorf("%d records in the third shard when the second is immutable, expected 1", found)
 	}
-	f.recordSerial(t, r, issuedSerial(t, 5, end.Add(2*time.Hour)), end.Add(time.Second))
+	f.recordSerial(t, r, issuedSerial(t, 5, end.Add(2*time.Hour)), end.Add(pki.MaxBackdate+time.Second))
 	if found := len(f.serials(t, first)); found != 1 {
 		t.Errorf("%d records in the first shard once what was in it has ended, expected the new one alone", found)
 	}

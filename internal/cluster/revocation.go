@@ -138,7 +138,7 @@ func (c *Cluster) revokeUnrecorded(ctx context.Context, record AuthorityRecord, 
 			continue
 		}
 		generation := record.generation(r.newest.AuthorityKeyID)
-		if r.found != "" || r.newest.Serial == "" || r.newest.NotAfter.Before(now) || generation == "" {
+		if r.found != "" || r.newest.Serial == "" || r.newest.NotAfter.Add(pki.MaxBackdate).Before(now) || generation == "" {
 			continue // it is revoked, or nobody accepts it any more
 		}
 		serial, err := pki.ParseSerial(r.newest.Serial)

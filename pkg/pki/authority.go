@@ -13,7 +13,8 @@ import (
 
 // Back-dating keeps a certificate usable for a verifier whose clock is behind.
 const (
-	maxBackdate     = 10 * time.Minute
+	// MaxBackdate is how far behind a clock may be at the most.
+	MaxBackdate     = 10 * time.Minute
 	backdateDivisor = 10
 )
 
@@ -235,7 +236,7 @@ type validity struct{ from, to time.Time }
 // Backdate is how long before its issue a certificate of this lifetime begins: a
 // tenth of the lifetime, ten minutes at most.
 func Backdate(lifetime time.Duration) time.Duration {
-	return min(maxBackdate, lifetime/backdateDivisor)
+	return min(MaxBackdate, lifetime/backdateDivisor)
 }
 
 func validityOf(lifetime time.Duration, now time.Time) (validity, error) {

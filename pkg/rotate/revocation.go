@@ -40,12 +40,12 @@ func (r Revocations) wanted(g Generation, now time.Time) []pki.Revoked {
 	probe := g.Probe.Leaf()
 	entries := []pki.Revoked{{Serial: probe.Serial(), At: probe.NotBefore()}}
 	for _, record := range r.Recorded {
-		if record.Generation == g.ID && !record.NotAfter.Before(now) {
+		if record.Generation == g.ID && record.counts(now) {
 			entries = append(entries, pki.Revoked{Serial: record.Serial, At: record.Revoked.At, Reason: record.Revoked.Reason})
 		}
 	}
 	for _, cross := range g.CrossRevoked {
-		if !cross.NotAfter.Before(now) {
+		if !endsAtGateways(cross.NotAfter).Before(now) {
 			entries = append(entries, pki.Revoked{Serial: cross.Serial, At: cross.At, Reason: caCompromise})
 		}
 	}
@@ -77,10 +77,10 @@ func (r Revocations) entries(g Generation, longest time.Duration, now time.Time)
 	if !g.CRL.IsZero() {
 		ends := map[pki.Serial]time.Time{}
 		for _, record := range r.Recorded {
-			ends[record.Serial] = record.NotAfter
+			ends[record.Serial] = endsAtGateways(record.NotAfter)
 		}
 		for _, cross := range g.CrossRevoked {
-			ends[cross.Serial] = cross.NotAfter
+			ends[cross.Serial] = endsAtGateways(cross.NotAfter)
 		}
 		for _, entry := range g.CRL.Revoked() {
 			if r.leftOut[entry.Serial] {

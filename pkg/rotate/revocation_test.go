@@ -17,7 +17,7 @@ func TestRevokingACallerRevokesEveryCertificateOfHis(t *testing.T) {
 		return record
 	}
 	shard := Serials{issued: []IssuedSerial{
-		caller("5f0c/billing", 1, -time.Second), // ended
+		caller("5f0c/billing", 1, -pki.MaxBackdate-time.Second), // ended, also for a gateway whose clock is behind
 		caller("5f0c/billing", 2, time.Hour),
 		caller("5f0c/billing", 3, 2*time.Hour), // the newest
 		caller("5f0c/billing-2", 4, time.Hour),

@@ -71,6 +71,13 @@ func (s Serials) Add(now time.Time, records ...IssuedSerial) (Serials, bool) {
 	return kept, len(kept.Encode()) <= room
 }
 
+// counts reports whether a gateway may take a certificate at now: one whose clock is behind does so
+// for a while after its end.
+func (r IssuedSerial) counts(now time.Time) bool { return !endsAtGateways(r.NotAfter).Before(now) }
+
+// endsAtGateways is when the last gateway takes a certificate to have ended, by the agent's clock.
+func endsAtGateways(notAfter time.Time) time.Time { return notAfter.Add(pki.MaxBackdate) }
+
 // Revoke returns the shard with every certificate of a caller revoked that has not ended
 // and was not revoked before, and how many those are. A revocation is never changed.
 func (s Serials) Revoke(caller string, r Revocation, now time.Time) (Serials, int) {
@@ -78,7 +85,7 @@ func (s Serials) Revoke(caller string, r Revocation, now time.Time) (Serials, in
 	after := Serials{issued: slices.Clone(s.issued)}
 	for i := range after.issued {
 		record := &after.issued[i]
-		if record.Caller == caller && record.Revoked.IsZero() && !record.NotAfter.Before(now) {
+		if record.Caller == caller && record.Revoked.IsZero() && record.counts(now) {
 			record.Revoked = Revocation{At: r.At.Truncate(time.Second), Reason: r.Reason}
 			revoked++
 		}
@@ -107,12 +114,12 @@ func (s Serials) Ends() map[string]time.Time {
 // listed it for the last time (Revocations).
 const revokedKept = 60 * 24 * time.Hour
 
-// Unexpired returns the shard without the records that ended before now; of what is
-// revoked without those that ended a while before.
+// Unexpired returns the shard without the records that no gateway takes at now; of what is
+// revoked without those that ended a good while before.
 func (s Serials) Unexpired(now time.Time) Serials {
 	return Serials{issued: slices.DeleteFunc(slices.Clone(s.issued), func(r IssuedSerial) bool {
 		if r.Revoked.IsZero() {
-			return r.NotAfter.Before(now)
+			return !r.counts(now)
 		}
 		return r.NotAfter.Add(revokedKept).Before(now)
 	})}

@@ -63,9 +63,9 @@ func TestSerialsForgetWhatHasEnded(t *testing.T) {
 	for n, end := range []time.Time{start.Add(time.Hour), start.Add(3 * time.Hour), start.Add(2 * time.Hour)} {
 		shard, _ = shard.Add(start, issued(t, n+1, end))
 	}
-	at := start.Add(time.Hour)
+	at := start.Add(time.Hour + pki.MaxBackdate)
 	if found := len(shard.Unexpired(at).Issued()); found != 3 {
-		t.Errorf("%d records in the last second of the first, expected 3: it is still accepted", found)
+		t.Errorf("%d records in the last second of the first, expected 3: a gateway whose clock is behind still accepts it", found)
 	}
 	later := at.Add(time.Second)
 	grown, fits := shard.Add(later, issued(t, 4, start.Add(4*time.Hour)))
@@ -134,5 +134,28 @@ func TestParseSerialsRefusesWhatItCannotRead(t *testing.T) {
 	}
 	if read, err := ParseSerials(nil); err != nil || len(read.Issued()) != 0 {
 		t.Errorf("an empty shard is read as %v, error %v", read, err)
+	}
+}
+
+// A certificate of a caller counts for ten minutes longer than it lives, because a gateway's clock may be behind (or the agent's
+// ahead). That another certificate is recorded meanwhile changes nothing of that.
+func TestTheMarginOfACallersEndOutlivesTheNextRecord(t *testing.T) {
+	s := short()
+	l := replaced(t, s)
+	end := at(110)
+	old := IssuedSerial{Serial: serial(t, 1), NotAfter: end, Generation: "g1", Caller: "ns/partner"}
+	young := IssuedSerial{Serial: serial(t, 2), NotAfter: at(120), Generation: "g2", Caller: "ns/other"}
+	record, _ := Serials{}.Add(at(100), old)
+	now := end.Add(time.Minute) // by a clock that is right; a gateway's is nine minutes before the end
+	withdraws := func(record Serials) bool {
+		plan := PlanAuthority(l, s, Evidence{ClientsEnd: record.Ends(), InUse: map[string]bool{}}, now)
+		return slices.ContainsFunc(plan.Steps, func(s Step) bool { return s.Action == Withdraw })
+	}
+	if withdraws(record) {
+		t.Fatal("there is no margin at all")
+	}
+	record, _ = record.Add(now, young)
+	if withdraws(record) {
+		t.Error("one minute after the end of the last certificate of g1 it leaves what gateways trust, because another caller was issued a certificate meanwhile")
 	}
 }
