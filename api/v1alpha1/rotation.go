@@ -215,6 +215,12 @@ type CertificateAuthorityStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	NewestGeneration string `json:"newestGeneration,omitempty"`
 
+	// serialShards is in how many Secrets the record of what was issued to callers is: one that is missing was lost.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16000
+	SerialShards int32 `json:"serialShards,omitempty"`
+
 	// notAfter of the active generation.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`

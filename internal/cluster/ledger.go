@@ -30,6 +30,8 @@ type AuthorityRecord struct {
 	// ledger is behind that.
 	told  rotate.Told
 	taken string
+	// shards is in how many parts the record of what was issued is at least, by the status.
+	shards int
 }
 
 // AcceptState is the annotation on a CertificateAuthority with which a person takes a ledger as
@@ -44,7 +46,8 @@ func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAut
 	}
 	named(&c.records, types.NamespacedName{Namespace: authority.GetNamespace(), Name: authority.GetName()}, LedgerName(uid, authority.GetName()))
 	return AuthorityRecord{
-		told: toldOf(authority.Status), taken: authority.Annotations[AcceptState],
+		shards: int(authority.Status.SerialShards),
+		told:   toldOf(authority.Status), taken: authority.Annotations[AcceptState],
 		Name: LedgerName(uid, authority.GetName()),
 		Owner: intent.Owner{
 			Kind: "CertificateAuthority", Namespace: authority.GetNamespace(), Name: authority.GetName(), UID: string(authority.GetUID()),

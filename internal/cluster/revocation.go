@@ -197,8 +197,12 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 	if err != nil {
 		return IssuedToCallers{}, err
 	}
-	issued := IssuedToCallers{End: map[string]time.Time{}}
-	for _, secret := range shards {
+	issued := IssuedToCallers{Shards: len(shards), End: map[string]time.Time{}}
+	for n, secret := range shards {
+		if secret == nil {
+			issued.Incomplete = append(issued.Incomplete, fmt.Errorf("reading Secret %s: %w", shardKey(c.namespace, record, n), ErrShardLost))
+			continue
+		}
 		of, err := c.issuedIn(secret, record)
 		if unreadable(err) {
 			issued.Incomplete = append(issued.Incomplete, err)
@@ -224,6 +228,8 @@ type IssuedToCallers struct {
 	// End is when the last certificate ends that is not revoked, by the id of the generation
 	// that signed it.
 	End map[string]time.Time
+	// Shards is in how many parts the record is, also those that are not in the sum.
+	Shards int
 	// Incomplete is what of the record is not in the sum, and why.
 	Incomplete []error
 }
@@ -237,6 +243,9 @@ func (c *Cluster) CallersOf(ctx context.Context, record AuthorityRecord, now tim
 	}
 	callers := map[string]bool{}
 	for _, secret := range shards {
+		if secret == nil {
+			continue
+		}
 		shard, err := c.parseShard(secret, record)
 		if unreadable(err) {
 			continue

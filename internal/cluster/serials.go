@@ -85,11 +85,18 @@ func never(error) bool { return false }
 
 // recordSerials adds records to the first shard that has room. Passes is which errors of reading a shard are passed over.
 func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, issued []rotate.IssuedSerial, passes func(error) bool, now time.Time) error {
+	count, err := c.countShards(ctx, record)
+	if err != nil {
+		return err
+	}
 	for n := c.serials.from(record.Name, now); n < maxShards; n++ {
 		key := shardKey(c.namespace, record, n)
 		secret, err := c.shard(ctx, key)
 		if err != nil {
 			return err
+		}
+		if secret == nil && n < count {
+			continue // it was lost: another one in its place would hide that
 		}
 		var shard rotate.Serials
 		if secret != nil && !updatable(secret, corev1.SecretTypeOpaque) {
@@ -111,6 +118,9 @@ func (c *Cluster) recordSerials(ctx context.Context, record AuthorityRecord, iss
 		written, err := c.writeShard(ctx, key, record, shard, secret)
 		c.serials.remember(key, written, now) // nothing after a failure: then the stored one decides
 		c.serials.added(record.Name, n, now)
+		if err == nil {
+			c.serials.count(record, n+1)
+		}
 		return err
 	}
 	return fmt.Errorf("recording serial of %s: all %d shards are full; shorten the lifetime of client certificates", record.Owner, maxShards)
@@ -186,6 +196,37 @@ type serialQueues struct {
 	queued map[string][]queuedSerial // with an entry as long as somebody writes
 	last   map[types.NamespacedName]writtenShard
 	room   map[string]shardWithRoom
+	shards map[recordID]int // how many there are, by the highest number that was seen
+}
+
+// recordID is the record of one authority: another one of the same name begins anew.
+type recordID struct{ name, owner string }
+
+func (r AuthorityRecord) id() recordID { return recordID{r.Name, r.Owner.UID} }
+
+// counted is how many shards a record has; false if nobody counted yet.
+func (q *serialQueues) counted(record AuthorityRecord) (int, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, is := q.shards[record.id()]
+	return n, is
+}
+
+// count notes how many shards a record has. It never falls.
+func (q *serialQueues) count(record AuthorityRecord, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shards == nil {
+		q.shards = map[recordID]int{}
+	}
+	q.shards[record.id()] = max(q.shards[record.id()], n)
+}
+
+// forget has the shards of a record counted anew.
+func (q *serialQueues) forget(record AuthorityRecord) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.shards, record.id())
 }
 
 // shardWithRoom is the shard of a ledger that was added to last.

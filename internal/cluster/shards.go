@@ -25,22 +25,70 @@ func (c *Cluster) cachedShards(ctx context.Context, record AuthorityRecord) ([]c
 	return list.Items, nil
 }
 
-// shardsOf are the shards of an authority's record, the newest version of each that is known.
-func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) (map[types.NamespacedName]*corev1.Secret, error) {
+// shardsOf are the shards of an authority's record by their number, the newest version of each that is known; nil
+// in the place of one that was lost. They are filled one after the other, and none is ever deleted: each below one that
+// there was is there, or was lost. One that the cache does not show is asked for: its label may have been stripped.
+func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) ([]*corev1.Secret, error) {
 	cached, err := c.cachedShards(ctx, record)
 	if err != nil {
 		return nil, err
 	}
-	shards := map[types.NamespacedName]*corev1.Secret{}
-	for i := range cached {
-		shards[client.ObjectKeyFromObject(&cached[i])] = &cached[i]
-	}
-	for key, written := range c.serials.writtenOf(record.Name) {
-		if cached := shards[key]; cached == nil || newer(written, cached) {
-			shards[key] = written
+	count, counted := c.serials.counted(record)
+	shards := make([]*corev1.Secret, max(count, record.shards))
+	put := func(secret *corev1.Secret) {
+		n, is := shardNumber(record, secret.Name)
+		if !is {
+			return
+		}
+		if more := n + 1 - len(shards); more > 0 {
+			shards = append(shards, make([]*corev1.Secret, more)...)
+		}
+		if shards[n] == nil || newer(secret, shards[n]) {
+			shards[n] = secret
 		}
 	}
+	for i := range cached {
+		put(&cached[i])
+	}
+	for _, written := range c.serials.writtenOf(record.Name) {
+		put(written)
+	}
+	for n := 0; n < len(shards) || !counted && n < maxShards; n++ {
+		if n < len(shards) && shards[n] != nil {
+			continue
+		}
+		found, err := c.unseenShard(ctx, shardKey(c.namespace, record, n), record)
+		if err != nil {
+			return nil, err
+		}
+		if found == nil && n >= len(shards) {
+			break // all that are there were counted
+		}
+		if found != nil {
+			put(found)
+		}
+	}
+	c.serials.count(record, len(shards))
 	return shards, nil
+}
+
+// unseenShard is a shard that the cache does not show; nil if there is none. One that lost its label gets it back.
+func (c *Cluster) unseenShard(ctx context.Context, key types.NamespacedName, record AuthorityRecord) (*corev1.Secret, error) {
+	secret, err := c.LiveSecret(ctx, key)
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	if secret.Labels[intent.KeyManaged] == "true" && secret.Labels[intent.KeyLedger] == ledgerSerials {
+		return secret, nil // the cache is behind
+	}
+	shard, err := c.parseShard(secret, record)
+	if unreadable(err) || !updatable(secret, corev1.SecretTypeOpaque) {
+		return secret, nil // whoever reads it tells
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.writeShard(ctx, key, record, shard, secret)
 }
 
 // parseShard reads a shard that has to be the authority's.
@@ -59,6 +107,9 @@ func (c *Cluster) parseShard(secret *corev1.Secret, record AuthorityRecord) (rot
 // ErrShardUnreadable says that a part of the record of what was issued is there and cannot be read.
 var ErrShardUnreadable = errors.New("what was issued cannot be read")
 
+// ErrShardLost says that a part of the record of what was issued is there no more.
+var ErrShardLost = errors.New("it is gone, and with it a part of what was issued")
+
 // unreadable reports whether an error is of one shard alone: the others are good.
 func unreadable(err error) bool {
 	return errors.Is(err, ErrShardUnreadable) || errors.Is(err, ErrLedgerForeign)
@@ -76,20 +127,20 @@ func shardNumber(record AuthorityRecord, name string) (int, bool) {
 	return n, is && err == nil && n >= 0 && n < maxShards
 }
 
-// countShards is how many shards an authority's record has, by the highest number that is known. They are filled one
-// after the other, and none is ever deleted: one below that is not there was lost.
+// countShards is how many shards an authority's record has or had, by the highest number that is known.
 func (c *Cluster) countShards(ctx context.Context, record AuthorityRecord) (int, error) {
+	if count, counted := c.serials.counted(record); counted {
+		return max(count, record.shards), nil
+	}
 	shards, err := c.shardsOf(ctx, record)
-	if err != nil {
-		return 0, err
-	}
-	count := 0
-	for key := range shards {
-		if n, is := shardNumber(record, key.Name); is {
-			count = max(count, n+1)
-		}
-	}
-	return count, nil
+	return len(shards), err
+}
+
+// TakeShards has those that are there count as all that there were: a person takes the record as it is.
+func (c *Cluster) TakeShards(record AuthorityRecord) AuthorityRecord {
+	c.serials.forget(record)
+	record.shards = 0
+	return record
 }
 
 // newer reports whether a Secret is of a later version than another.

@@ -265,11 +265,15 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err := stored.Updatable(); err != nil {
 		return kept, err // told at once, and not when the next CRL is due
 	}
+	if stored.Taken {
+		record = r.Cluster.TakeShards(record)
+	}
 	issued, err := r.Cluster.Issued(ctx, record)
 	if err != nil {
 		return kept, err
 	}
 	settings.Revocations.Recorded, kept.clientsEnd, kept.incomplete = issued.Revoked, issued.End, issued.Incomplete
+	kept.shards = issued.Shards
 	settings.Revocation = stored.Ledger.Revokes(settings.Revocation)
 	kept.settings.Revocation = settings.Revocation
 	if kept.untaken, err = r.tried(ctx, authority, stored.Ledger, &settings, now); err != nil {
