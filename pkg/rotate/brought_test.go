@@ -548,3 +548,37 @@ func TestACrowdAboveABroughtCA(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The CA that somebody brought last has ended, and the one before, which lives for longer, is trusted still: its callers have good
+// certificates. With a server certificate that is provided nothing else is wrong. What gateways trust has to be kept current for
+// them: its CRL goes on being signed, and has to get there, with every revocation.
+func TestTheEndOfTheActiveCAHoldsUpNoCRLOfTheOneBefore(t *testing.T) {
+	long := read(t, testpki.Root(t, "long", testpki.Span{From: at(-1), To: at(3650)}))
+	brief := read(t, testpki.Root(t, "brief", testpki.Span{From: at(29), To: at(150)}))
+	s := bringing(long)
+	l := after(t, Ledger{}, s, at(0), Step{CreateGeneration, "g1", ReasonMissing}, Step{SignCRL, "g1", ReasonMissing})
+	s.Brought = Brought{CA: brief}
+	l = after(t, l, s, at(30), Step{CreateGeneration, "g2", ReasonBrought}, Step{SignCRL, "g2", ReasonMissing}, Step{Trust, "g2", ReasonStored}, Step{Activate, "g2", ReasonBrought})
+	now := at(151)
+	s.Brought = Brought{} // its owner has not renewed it
+	plan := PlanAuthority(l, s, Evidence{InUse: map[string]bool{}}, now)
+	l, err := MaterializeAuthority(l, plan, s, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.GenerateKey(pki.ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := long.IssueClient(pki.ClientRequest{CommonName: "partner", Identity: "spiffe://example.com/partner", Lifetime: 100 * day}, key, at(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := l.Bundle(true, now)
+	if err != nil {
+		t.Fatalf("there is nothing to write for gateways, whose CRLs end one after the other (plan %v): %v", plan.Steps, err)
+	}
+	if err := caller.Chain().VerifyClient(bundle, now); err != nil {
+		t.Error(err)
+	}
+}

@@ -168,7 +168,8 @@ func (l Ledger) Bundle(revocation bool, now time.Time) (pki.Bundle, error) {
 	return pki.NewBundle(own, now)
 }
 
-// trusted are the generations that gateways trust at now, the active one first.
+// trusted are the generations that gateways trust at now, the active one first. One that has ended is left out even
+// if it is the active one, as long as there is another: callers of that one are accepted, and need its CRLs.
 func (l Ledger) trusted(now time.Time) []Generation {
 	var first, others []Generation
 	for _, g := range l.generations {
@@ -181,6 +182,9 @@ func (l Ledger) trusted(now time.Time) []Generation {
 			}
 		case Prepared, Withdrawn:
 		}
+	}
+	if len(others) > 0 {
+		first = slices.DeleteFunc(first, func(g Generation) bool { return g.ended(now) })
 	}
 	return append(first, others...)
 }

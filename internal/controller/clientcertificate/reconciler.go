@@ -154,6 +154,10 @@ func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, no
 	if is.Withheld != "" {
 		return f, &issuer.Problem{Reason: v1alpha1.ReasonNotOffered, Lasting: true, Message: is.Withheld}
 	}
+	if end := is.Signer.Generation.Authority.Certificate().NotAfter(); now.After(end) {
+		return f, &issuer.Problem{Reason: v1alpha1.ReasonAuthorityNotReady, Message: fmt.Sprintf(
+			"generation %s of CertificateAuthority %s ended at %s, and issues nothing: see its own conditions", is.Signer.Generation.ID, authority.AuthorityOf(c), end.UTC().Format(time.RFC3339))}
+	}
 	if f.settings, err = leafSettings(c, is); err != nil {
 		return f, err
 	}
