@@ -28,7 +28,7 @@ var ErrAbsentCA = errors.New("it does not exist")
 // words of the API server where the agent may not read it.
 func (c *Cluster) BroughtCA(ctx context.Context, authority *v1alpha1.CertificateAuthority, revocation bool, now time.Time) (rotate.Brought, error) {
 	key := types.NamespacedName{Namespace: authority.Namespace, Name: authority.Spec.Source.Secret.Name}
-	secret, err := c.GlancedSecret(ctx, key)
+	secret, err := c.confirmedSecret(ctx, key)
 	if err != nil {
 		return rotate.Brought{}, err
 	}
@@ -46,6 +46,37 @@ func (c *Cluster) BroughtCA(ctx context.Context, authority *v1alpha1.Certificate
 		return rotate.Brought{}, fmt.Errorf("Secret %s: %w: %w", key, ErrUnfitCA, err)
 	}
 	return brought, nil
+}
+
+// confirmed is the version of a Secret that the API server confirmed last.
+type confirmed struct {
+	uid     types.UID
+	version string
+}
+
+// confirmedSecret is a Secret that somebody else writes, whoever's it is; nil if there is none. A glance may show what
+// was before what was seen last, because another API server answers: it has to do only where nothing has changed, and
+// whatever else it shows is read anew before anything follows from it.
+func (c *Cluster) confirmedSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	glanced, err := c.GlancedSecret(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if glanced != nil {
+		if last, known := c.brought.Load(key); known && last == (confirmed{glanced.UID, glanced.ResourceVersion}) {
+			return glanced, nil
+		}
+	}
+	stored, err := c.LiveSecret(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		c.brought.Delete(key)
+		return nil, nil //nolint:nilnil // absent is a fact, not an error
+	}
+	c.brought.Store(key, confirmed{stored.UID, stored.ResourceVersion})
+	return stored, nil
 }
 
 // broughtFrom is the CA pair in a Secret, if an authority can work with it from now on.

@@ -28,6 +28,7 @@ type Cluster struct {
 	contests  contests
 	ledgers   sync.Map // of decodedLedger, by the name of their Secret
 	shards    sync.Map // of decodedShard, by the name of their Secret
+	brought   sync.Map // of confirmed, by the Secret
 	trusted   sync.Map // of readTrusted, by the authority
 	records   sync.Map // of names of ledgers, by the authority
 }
