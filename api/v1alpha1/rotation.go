@@ -215,6 +215,12 @@ type CertificateAuthorityStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	NewestGeneration string `json:"newestGeneration,omitempty"`
 
+	// acceptedState is the value of the annotation mtls.sallyport.dev/accept-state with which a person took the record as it is
+	// last. It counts once.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AcceptedState string `json:"acceptedState,omitempty"`
+
 	// serialShards is in how many Secrets the record of what was issued to callers is: one that is missing was lost.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

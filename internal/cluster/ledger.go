@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -26,16 +28,17 @@ type AuthorityRecord struct {
 	Name string
 	// Owner is the CertificateAuthority.
 	Owner intent.Owner
-	// told is what the authority's status tells of the ledger. Taken is what a person takes it for, if the
-	// ledger is behind that.
-	told  rotate.Told
-	taken string
+	// told is what the authority's status tells of the ledger. Taken is what a person says to take the ledger as it is
+	// if it is behind that, and used the one with which that was done last: it counts once.
+	told        rotate.Told
+	taken, used string
 	// shards is in how many parts the record of what was issued is at least, by the status.
 	shards int
 }
 
 // AcceptState is the annotation on a CertificateAuthority with which a person takes a ledger as
-// it is that is older than what was told of it: `<newest in the ledger>/<newest told>`.
+// it is that is older than what was told of it. The condition tells the value, which is good for that state alone, and
+// once: what a person took is not what he takes the next time.
 const AcceptState = intent.Prefix + "accept-state"
 
 // Record returns where the ledger of an authority is kept.
@@ -47,7 +50,7 @@ func (c *Cluster) Record(ctx context.Context, authority *v1alpha1.CertificateAut
 	named(&c.records, types.NamespacedName{Namespace: authority.GetNamespace(), Name: authority.GetName()}, LedgerName(uid, authority.GetName()))
 	return AuthorityRecord{
 		shards: int(authority.Status.SerialShards),
-		told:   toldOf(authority.Status), taken: authority.Annotations[AcceptState],
+		told:   toldOf(authority.Status), taken: authority.Annotations[AcceptState], used: authority.Status.AcceptedState,
 		Name: LedgerName(uid, authority.GetName()),
 		Owner: intent.Owner{
 			Kind: "CertificateAuthority", Namespace: authority.GetNamespace(), Name: authority.GetName(), UID: string(authority.GetUID()),
@@ -67,14 +70,20 @@ func toldOf(status v1alpha1.CertificateAuthorityStatus) rotate.Told {
 	return told
 }
 
+// accepts is the value of AcceptState with which a person takes a ledger that is behind what was told.
+func (r AuthorityRecord) accepts() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", r.told, r.used))
+	return r.told.Newest + "-" + hex.EncodeToString(sum[:])[:16]
+}
+
 // StoredLedger is a ledger together with the Secret it was read from; the Secret is
 // nil if the authority has none yet.
 type StoredLedger struct {
 	// Ledger as read.
 	Ledger rotate.Ledger
-	// Taken is whether it is older than what was told of it, and a person took it as it is. It has to be
-	// written before anything is told of it.
-	Taken  bool
+	// Taken is with what a person took it as it is, though it is older than what was told of it; empty if it is not. It
+	// has to be written before anything is told of it.
+	Taken  string
 	secret *corev1.Secret
 }
 
@@ -143,10 +152,10 @@ func (c *Cluster) stored(key types.NamespacedName, record AuthorityRecord, secre
 	if behind == "" {
 		return StoredLedger{Ledger: ledger, secret: secret}, nil
 	}
-	if record.taken != ledger.Newest()+"/"+record.told.Newest {
-		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %s", key, ErrLedgerRegressed, behind)
+	if record.taken != record.accepts() {
+		return StoredLedger{}, fmt.Errorf("reading Secret %s: %w: %s (annotation to take it: %s: %s)", key, ErrLedgerRegressed, behind, AcceptState, record.accepts())
 	}
-	return StoredLedger{Ledger: ledger.After(record.told.Newest), Taken: true, secret: secret}, nil
+	return StoredLedger{Ledger: ledger.After(record.told.Newest), Taken: record.taken, secret: secret}, nil
 }
 
 // decodedLedger is what a Secret held in one version.
@@ -189,6 +198,9 @@ func (c *Cluster) WriteLedger(ctx context.Context, record AuthorityRecord, befor
 		Owner:  record.Owner,
 		Labels: map[string]string{intent.KeyLedger: ledgerKeys},
 		Data:   data, OnlyCopy: true,
+	}
+	if before.Taken != "" { // whoever waits for the ledger is told of the write, also if nothing else of it is new
+		wanted.Annotations = map[string]string{AcceptState: before.Taken}
 	}
 	if !before.Exists() {
 		return c.createLedger(ctx, wanted, after)

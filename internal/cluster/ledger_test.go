@@ -264,32 +264,41 @@ func TestALedgerThatWasRestoredIsNotTakenForTheNewest(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		told  rotate.Told
-		taken string
+		taken func(AuthorityRecord) string
 		want  string
 	}{
-		"nothing was told of it":                      {},
-		"it is as it was told":                        {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Active)}}},
-		"it is further than what was told":            {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Trusted)}}},
-		"there was a newer generation":                {told: rotate.Told{Newest: "g2"}, want: "its newest generation is g1, and there was a g2"},
-		"its generation gave way to another":          {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Withdrawn)}}, want: "generation g1 is Active in it, and it was Withdrawn"},
-		"its generation was gone":                     {told: rotate.Told{Newest: "g1"}, want: "generation g1 is Active in it, and it was gone"},
-		"its generation had another key":              {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", "0a", rotate.Active)}}, want: "generation g1 has key " + own + " in it, and it had 0a"},
-		"a person takes it for what it is":            {told: rotate.Told{Newest: "g2"}, taken: "g1/g2"},
-		"a person took another one for what it was":   {told: rotate.Told{Newest: "g3"}, taken: "g1/g2", want: "there was a g3"},
-		"a person took a newer one than is there now": {told: rotate.Told{Newest: "g3"}, taken: "g2/g3", want: "there was a g3"},
+		"nothing was told of it":             {},
+		"it is as it was told":               {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Active)}}},
+		"it is further than what was told":   {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Trusted)}}},
+		"there was a newer generation":       {told: rotate.Told{Newest: "g2"}, want: "its newest generation is g1, and there was a g2"},
+		"its generation gave way to another": {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", own, rotate.Withdrawn)}}, want: "generation g1 is Active in it, and it was Withdrawn"},
+		"its generation was gone":            {told: rotate.Told{Newest: "g1"}, want: "generation g1 is Active in it, and it was gone"},
+		"its generation had another key":     {told: rotate.Told{Newest: "g1", Generations: []rotate.ToldGeneration{is("g1", "0a", rotate.Active)}}, want: "generation g1 has key " + own + " in it, and it had 0a"},
+		"a person takes it for what it is":   {told: rotate.Told{Newest: "g2"}, taken: AuthorityRecord.accepts},
+		"a person took another one for what it was": {told: rotate.Told{Newest: "g3"}, want: "there was a g3", taken: func(r AuthorityRecord) string {
+			r.told = rotate.Told{Newest: "g3", Generations: []rotate.ToldGeneration{is("g3", "0a", rotate.Active)}}
+			return r.accepts()
+		}},
+		"a person took this one once": {told: rotate.Told{Newest: "g3"}, want: "there was a g3", taken: func(r AuthorityRecord) string {
+			r.used = ""
+			return r.accepts()
+		}},
 	} {
-		r.told, r.taken = test.told, test.taken
+		r.told, r.taken, r.used = test.told, "", "g1-0a"
+		if test.taken != nil {
+			r.taken = test.taken(r)
+		}
 		stored, err := f.Ledger(t.Context(), r)
 		if test.want != "" {
-			if !errors.Is(err, ErrLedgerRegressed) || !strings.Contains(err.Error(), test.want) {
+			if !errors.Is(err, ErrLedgerRegressed) || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), r.accepts()) {
 				t.Errorf("%s: found %v, expected %q", name, err, test.want)
 			}
 			continue
 		}
-		if err != nil || !stored.Exists() || stored.Taken != (test.taken != "") {
-			t.Errorf("%s: found %v, taken %t", name, err, stored.Taken)
+		if err != nil || !stored.Exists() || stored.Taken != r.taken {
+			t.Errorf("%s: found %v, taken %q", name, err, stored.Taken)
 		}
-		if test.taken != "" && stored.Ledger.Newest() != test.told.Newest {
+		if r.taken != "" && stored.Ledger.Newest() != test.told.Newest {
 			t.Errorf("%s: the next generation comes after %s, and there was a %s", name, stored.Ledger.Newest(), test.told.Newest)
 		}
 	}

@@ -159,7 +159,7 @@ func LedgerProblem(err error) *Problem {
 	case errors.Is(err, rotate.ErrKeyMissing):
 		return lasting(v1alpha1.ReasonKeyMissing, "%s. It is never made anew silently, because callers trust the old one: restore the Secret from your backup", err)
 	case errors.Is(err, cluster.ErrLedgerRegressed):
-		return lasting(v1alpha1.ReasonStateRegressed, "%s. Nothing is issued: restore the newest backup, or take it as it is with the annotation %s: <newest in the ledger>/<newest told> on the CertificateAuthority; callers of what is missing are then refused", err, cluster.AcceptState)
+		return lasting(v1alpha1.ReasonStateRegressed, "%s. Nothing is issued: restore the newest backup, or take it as it is with that annotation on the CertificateAuthority, which counts once; callers of what is missing are then refused", err)
 	case errors.Is(err, cluster.ErrNotUpdatable):
 		return lasting(v1alpha1.ReasonLedgerImmutable, "%s: neither CRLs nor the next generation can be stored. Save the Secret, delete it, and create it again from what you saved, without immutable and of type Opaque", err)
 	case errors.Is(err, cluster.ErrLedgerUnreadable), errors.Is(err, cluster.ErrLedgerForeign):

@@ -61,7 +61,7 @@ type Reconciler struct {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("authority").
-		For(&v1alpha1.CertificateAuthority{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.CertificateAuthority{}, builder.WithPredicates(Changed())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(ofLedger)).
 		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint, countDelay)).
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, countDelay), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -89,6 +89,11 @@ func endOf(c *v1alpha1.ClientCertificate) *metav1.Time {
 		return nil
 	}
 	return wholeHour(c.Status.NotAfter.Time)
+}
+
+// Changed is what of an authority has it looked at again: its spec, and the word of a person in an annotation.
+func Changed() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 }
 
 // countDelay is how long the counts in the status may lag behind. Many objects that
@@ -265,7 +270,7 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err := stored.Updatable(); err != nil {
 		return kept, err // told at once, and not when the next CRL is due
 	}
-	if stored.Taken {
+	if kept.taken = stored.Taken; kept.taken != "" {
 		record = r.Cluster.TakeShards(record)
 	}
 	issued, err := r.Cluster.Issued(ctx, record)
@@ -290,7 +295,7 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if !stored.Exists() && len(authority.Status.Generations) > 0 {
 		return kept, fmt.Errorf("reading Secret %s, which is gone: %w", record.Name, rotate.ErrKeyMissing)
 	}
-	if kept.ledger = stored.Ledger; len(kept.plan.Steps) > 0 || stored.Taken {
+	if kept.ledger = stored.Ledger; len(kept.plan.Steps) > 0 || stored.Taken != "" {
 		written, err := r.Cluster.WriteLedger(ctx, record, stored, after)
 		if err != nil {
 			return kept, err

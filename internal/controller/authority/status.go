@@ -46,6 +46,8 @@ type view struct {
 	invalid error
 	// incomplete is what of the record of what was issued cannot be read.
 	incomplete []error
+	// taken is with what a person took a ledger that is older than what was told of it; empty if it is not.
+	taken string
 	// shards is in how many parts that record is.
 	shards int
 	// verifies is whether the authority has no CA of its own.
@@ -89,6 +91,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, authority *v1alpha1.Certif
 
 func (v view) tellGenerations(status *v1alpha1.CertificateAuthorityStatus) {
 	status.Generations, status.NotAfter, status.CRL, status.Unproven, status.TrustedCertificates = nil, nil, nil, v.unproven(), v.trusted()
+	if v.taken != "" {
+		status.AcceptedState = v.taken
+	}
 	status.NewestGeneration, status.SerialShards = v.ledger.Newest(), int32(v.shards) //nolint:gosec // 16,000 at most
 	for _, g := range v.ledger.Generations() {
 		certificate := g.Authority.Certificate()
