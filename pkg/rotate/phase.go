@@ -91,7 +91,7 @@ type Evidence struct {
 	Accepts []Finding
 	// Serves is whether a certificate of the active generation is served.
 	Serves []Finding
-	// Refuses is whether a certificate of the withdrawn generation is refused.
+	// Refuses is whether a certificate of the withdrawn generation is refused (Ledger.Withdrawn: the newest of several).
 	Refuses []Finding
 	// InUse are the ids of generations of which a server certificate is stored behind a Gateway
 	// that works.

@@ -269,11 +269,16 @@ func (p *planner) again(w Wait) {
 }
 
 // retire waits until nobody needs the generations before the active one, takes them out of
-// what is trusted, and drops those that are known to be refused everywhere.
+// what is trusted, and drops those that are known to be refused everywhere. Of several that are withdrawn handshakes
+// ask about one at a time.
 func (p *planner) retire(active Generation) {
+	asked, _ := p.Withdrawn()
 	for _, g := range p.old() {
 		if g.ended(p.now) {
 			continue // dropped already
+		}
+		if g.State == Withdrawn && !g.is(asked) {
+			continue // nothing is known of it before the one that is asked about is gone
 		}
 		if g.State == Retiring && !g.Replaced.IsZero() && p.needed(g) {
 			continue

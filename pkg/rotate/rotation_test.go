@@ -349,3 +349,18 @@ func TestReissueAfterActivationIsSpread(t *testing.T) {
 		t.Errorf("four are issued again at %d moments", len(seen))
 	}
 }
+
+// Two generations are withdrawn at the same time: g1, which gave way, and g3, which was taken back. Handshakes are made with a
+// certificate of one of them (Ledger.Withdrawn), and show nothing of the other.
+func TestWhatIsKnownOfOneWithdrawnGenerationRemovesNoOther(t *testing.T) {
+	s := short()
+	l := withdrawn(t, s) // g1
+	l = after(t, l, s, at(115), Step{CreateGeneration, "g3", ReasonRequested}, Step{SignCRL, "g3", ReasonMissing}, Step{Trust, "g3", ReasonStored}, Step{Withdraw, "g3", ReasonTakenBack})
+	asked, _ := l.Withdrawn()
+	plan := PlanAuthority(l, s, Evidence{Refuses: []Finding{finding(true, Yes)}, InUse: map[string]bool{}}, at(116))
+	for _, step := range plan.Steps {
+		if step.Action == Remove && step.Generation != asked.ID {
+			t.Errorf("every replica refuses %s, and %s is removed (%s)", asked.ID, step.Generation, step.Reason)
+		}
+	}
+}
