@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"strings"
 	"sync"
 
@@ -32,9 +33,10 @@ func named(records *sync.Map, authority types.NamespacedName, ledger string) {
 	}
 }
 
-// forget drops which shard of a ledger has room. What was written a moment ago is forgotten by itself, when the cache shows it.
+// forget drops which shard of a ledger has room, and how many there are. What was written a moment ago is forgotten by itself, when the cache shows it.
 func (q *serialQueues) forget(ledger string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.room, ledger)
+	maps.DeleteFunc(q.shards, func(id recordID, _ int) bool { return id.name == ledger })
 }

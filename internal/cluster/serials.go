@@ -222,8 +222,8 @@ func (q *serialQueues) count(record AuthorityRecord, n int) {
 	q.shards[record.id()] = max(q.shards[record.id()], n)
 }
 
-// forget has the shards of a record counted anew.
-func (q *serialQueues) forget(record AuthorityRecord) {
+// recount has the shards of a record counted anew.
+func (q *serialQueues) recount(record AuthorityRecord) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.shards, record.id())

@@ -138,7 +138,7 @@ func (c *Cluster) countShards(ctx context.Context, record AuthorityRecord) (int,
 
 // TakeShards has those that are there count as all that there were: a person takes the record as it is.
 func (c *Cluster) TakeShards(record AuthorityRecord) AuthorityRecord {
-	c.serials.forget(record)
+	c.serials.recount(record)
 	record.shards = 0
 	return record
 }
