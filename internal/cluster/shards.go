@@ -35,23 +35,11 @@ func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) ([]*core
 	}
 	count, counted := c.serials.counted(record)
 	shards := make([]*corev1.Secret, max(count, record.shards))
-	put := func(secret *corev1.Secret) {
-		n, is := shardNumber(record, secret.Name)
-		if !is {
-			return
-		}
-		if more := n + 1 - len(shards); more > 0 {
-			shards = append(shards, make([]*corev1.Secret, more)...)
-		}
-		if shards[n] == nil || newer(secret, shards[n]) {
-			shards[n] = secret
-		}
-	}
 	for i := range cached {
-		put(&cached[i])
+		shards = withShard(shards, record, &cached[i])
 	}
 	for _, written := range c.serials.writtenOf(record.Name) {
-		put(written)
+		shards = withShard(shards, record, written)
 	}
 	for n := 0; n < len(shards) || !counted && n < maxShards; n++ {
 		if n < len(shards) && shards[n] != nil {
@@ -65,11 +53,26 @@ func (c *Cluster) shardsOf(ctx context.Context, record AuthorityRecord) ([]*core
 			break // all that are there were counted
 		}
 		if found != nil {
-			put(found)
+			shards = withShard(shards, record, found)
 		}
 	}
 	c.serials.count(record, len(shards))
 	return shards, nil
+}
+
+// withShard puts a Secret in its place, if it is a shard of the record and newer than what is there.
+func withShard(shards []*corev1.Secret, record AuthorityRecord, secret *corev1.Secret) []*corev1.Secret {
+	n, is := shardNumber(record, secret.Name)
+	if !is {
+		return shards
+	}
+	if more := n + 1 - len(shards); more > 0 {
+		shards = append(shards, make([]*corev1.Secret, more)...)
+	}
+	if shards[n] == nil || newer(secret, shards[n]) {
+		shards[n] = secret
+	}
+	return shards
 }
 
 // unseenShard is a shard that the cache does not show; nil if there is none. One that lost its label gets it back.
