@@ -50,8 +50,9 @@ func (r *Reconciler) asksTooOften(ctx context.Context, c *v1alpha1.ClientCertifi
 	if err != nil {
 		return time.Time{}, nil, err
 	}
-	until := lastIssue(c).Add(pause(unexpired, s.Lifetime, hasGood))
-	if !now.Before(until) {
+	wait := pause(unexpired, s.Lifetime, hasGood)
+	until := lastIssue(c, now).Add(wait)
+	if wait == 0 || !now.Before(until) {
 		return time.Time{}, nil, nil
 	}
 	return until, &issuer.Problem{Reason: v1alpha1.ReasonIssuedTooOften, Lasting: true, Message: fmt.Sprintf(
@@ -60,15 +61,20 @@ func (r *Reconciler) asksTooOften(ctx context.Context, c *v1alpha1.ClientCertifi
 }
 
 // lastIssue is when a caller got his last certificate; of one that has none yet, when his object was made: who deletes it and
-// makes it again waits as well.
-func lastIssue(c *v1alpha1.ClientCertificate) time.Time {
+// makes it again waits as well. It is not after now: a CA that is younger than the back-dating cuts it off.
+func lastIssue(c *v1alpha1.ClientCertificate, now time.Time) time.Time {
 	made := c.CreationTimestamp.Time
 	if c.Status.NotBefore == nil || c.Status.NotAfter == nil {
 		return made
 	}
-	issued := c.Status.NotBefore.Add(pki.Backdate(c.Status.NotAfter.Sub(c.Status.NotBefore.Time)))
-	if issued.Before(made) {
+	// What was back-dated is a part of the span: of eleven tenths of a lifetime the one on top.
+	lifetime := c.Status.NotAfter.Sub(c.Status.NotBefore.Time) * 10 / 11
+	issued := c.Status.NotBefore.Add(pki.Backdate(lifetime))
+	switch {
+	case issued.Before(made):
 		return made
+	case issued.After(now):
+		return now
 	}
 	return issued
 }

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
+	"sallyport.dev/sallyport/pkg/pki"
 )
 
 func TestHowLongACallerPauses(t *testing.T) {
@@ -31,6 +32,24 @@ func TestHowLongACallerPauses(t *testing.T) {
 				t.Errorf("he pauses for %s, expected %s", got, test.want)
 			}
 		})
+	}
+}
+
+// When a certificate was issued follows from what is told of it, whatever its lifetime.
+func TestWhenTheLastCertificateWasIssued(t *testing.T) {
+	told := func(notBefore, notAfter time.Time) *v1alpha1.ClientCertificate {
+		return caller("a", noon.Add(-24*time.Hour), func(c *v1alpha1.ClientCertificate) {
+			c.Status.NotBefore, c.Status.NotAfter = &metav1.Time{Time: notBefore}, &metav1.Time{Time: notAfter}
+		})
+	}
+	for _, lifetime := range []time.Duration{time.Minute, time.Hour, 100 * time.Minute, 2 * time.Hour, 90 * 24 * time.Hour} {
+		issued := noon.Add(-pki.Backdate(lifetime))
+		if got := lastIssue(told(issued, noon.Add(lifetime)), noon.Add(time.Second)); got.Sub(noon).Abs() > time.Second {
+			t.Errorf("one for %s was issued at %s, expected %s", lifetime, got, noon)
+		}
+	}
+	if got := lastIssue(told(noon, noon.Add(time.Hour)), noon); !got.Equal(noon) {
+		t.Errorf("one of a CA that has just begun was issued at %s, expected no later than now, %s", got, noon)
 	}
 }
 
