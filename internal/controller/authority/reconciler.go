@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -66,6 +67,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.MutualTLSEndpoint{}, later(ofEndpoint, countDelay)).
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, countDelay), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, endDelay), builder.WithPredicates(endChanged)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		WatchesRawSource(source.Channel(r.Mounted.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofMounted))).
 		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
 		Complete(pass.Patient(r))
@@ -90,6 +92,11 @@ func endOf(c *v1alpha1.ClientCertificate) *metav1.Time {
 	}
 	return wholeHour(c.Status.NotAfter.Time)
 }
+
+// workers is how many authorities are looked at at once: one whose key takes long to make, or whose Secret an API server
+// takes long to read, keeps no revocation of another back. A pass shares nothing with that of another authority but what
+// is safe to be shared: the cluster's caches, the queues of serials, and counters.
+const workers = 4
 
 // Changed is what of an authority has it looked at again: its spec, and the word of a person in an annotation.
 func Changed() predicate.Predicate {
