@@ -37,7 +37,7 @@ type AuthorityRecord struct {
 }
 
 // AcceptState is the annotation on a CertificateAuthority with which a person takes a ledger as
-// it is that is older than what was told of it. The condition tells the value, which is good for that state alone, and
+// it is that is older than what was told of it, or shards of what was issued as lost. The condition tells the value, which is good for that state alone, and
 // once: what a person took is not what he takes the next time.
 const AcceptState = intent.Prefix + "accept-state"
 

@@ -198,9 +198,10 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 		return IssuedToCallers{}, err
 	}
 	issued := IssuedToCallers{Shards: len(shards), End: map[string]time.Time{}}
+	var lost []int
 	for n, secret := range shards {
 		if secret == nil {
-			issued.Incomplete = append(issued.Incomplete, fmt.Errorf("reading Secret %s: %w", shardKey(c.namespace, record, n), ErrShardLost))
+			lost = append(lost, n)
 			continue
 		}
 		of, err := c.issuedIn(secret, record)
@@ -218,7 +219,7 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 			}
 		}
 	}
-	return issued, nil
+	return issued, c.miss(ctx, record, lost, &issued)
 }
 
 // IssuedToCallers is what the record of an authority says in sum.
@@ -232,6 +233,10 @@ type IssuedToCallers struct {
 	Shards int
 	// Incomplete is what of the record is not in the sum, and why.
 	Incomplete []error
+	// AcceptLoss is the value of AcceptState with which a person takes the parts that are gone as lost; empty if none is gone.
+	AcceptLoss string
+	// Taken is the one with which he did; empty if he did not.
+	Taken string
 }
 
 // CallersOf are the callers with certificates of one of the generations that have not ended and

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -112,6 +114,42 @@ var ErrShardUnreadable = errors.New("what was issued cannot be read")
 
 // ErrShardLost says that a part of the record of what was issued is there no more.
 var ErrShardLost = errors.New("it is gone, and with it a part of what was issued")
+
+// lossTaken is how a value of AcceptState begins that is about shards.
+const lossTaken = "lost-"
+
+// acceptsLoss is the value of AcceptState with which a person takes shards as lost.
+func (r AuthorityRecord) acceptsLoss(lost []int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%v %q", lost, r.used))
+	return lossTaken + hex.EncodeToString(sum[:])[:16]
+}
+
+// miss tells of the shards that are gone. If a person took them as lost, they begin anew and are empty: what stood in them that was
+// not revoked can be revoked by its serial number alone.
+func (c *Cluster) miss(ctx context.Context, record AuthorityRecord, lost []int, issued *IssuedToCallers) error {
+	if len(lost) == 0 {
+		// It may have been taken by an agent that died before it noted that: a value is good once.
+		if strings.HasPrefix(record.taken, lossTaken) && record.taken != record.used {
+			issued.Taken = record.taken
+		}
+		return nil
+	}
+	accepts := record.acceptsLoss(lost)
+	if record.taken != accepts {
+		issued.AcceptLoss = accepts
+		for _, n := range lost {
+			issued.Incomplete = append(issued.Incomplete, fmt.Errorf("reading Secret %s: %w", shardKey(c.namespace, record, n), ErrShardLost))
+		}
+		return nil
+	}
+	for _, n := range lost {
+		if _, err := c.writeShard(ctx, shardKey(c.namespace, record, n), record, rotate.Serials{}, nil); err != nil {
+			return err
+		}
+	}
+	issued.Taken = accepts
+	return nil
+}
 
 // unreadable reports whether an error is of one shard alone: the others are good.
 func unreadable(err error) bool {

@@ -14,7 +14,7 @@ func (c *Cluster) UnexpiredOf(ctx context.Context, record AuthorityRecord, calle
 	}
 	count, name := 0, []byte(caller)
 	for _, secret := range shards {
-		if !bytes.Contains(secret.Data[serialsKey], name) { // most callers are in few shards, and a shard is dear to read
+		if secret == nil || !bytes.Contains(secret.Data[serialsKey], name) { // most callers are in few shards, and a shard is dear to read
 			continue
 		}
 		shard, err := c.parseShard(secret, record)

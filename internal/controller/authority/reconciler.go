@@ -284,8 +284,9 @@ func (r *Reconciler) keep(ctx context.Context, authority *v1alpha1.CertificateAu
 	if err != nil {
 		return kept, err
 	}
-	settings.Revocations.Recorded, kept.clientsEnd, kept.incomplete = issued.Revoked, issued.End, issued.Incomplete
-	kept.shards = issued.Shards
+	settings.Revocations.Recorded, kept.clientsEnd = issued.Revoked, issued.End
+	kept.shards, kept.incomplete, kept.acceptLoss = issued.Shards, issued.Incomplete, issued.AcceptLoss
+	kept.taken = cmp.Or(kept.taken, issued.Taken)
 	settings.Revocation = stored.Ledger.Revokes(settings.Revocation)
 	kept.settings.Revocation = settings.Revocation
 	if kept.untaken, err = r.tried(ctx, authority, stored.Ledger, &settings, now); err != nil {

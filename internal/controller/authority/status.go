@@ -46,6 +46,8 @@ type view struct {
 	invalid error
 	// incomplete is what of the record of what was issued cannot be read.
 	incomplete []error
+	// acceptLoss is with what a person takes as lost what of it is gone; empty if nothing is.
+	acceptLoss string
 	// taken is with what a person took a ledger that is older than what was told of it; empty if it is not.
 	taken string
 	// shards is in how many parts that record is.
@@ -237,7 +239,11 @@ func (v view) unreadable() string {
 	if more := len(v.incomplete) - 1; more > 0 {
 		told += fmt.Sprintf(", and %d more", more)
 	}
-	return told + ". Restore the Secret from your backup: until then a generation that has given way is trusted until it ends, what is in no other shard can be revoked by spec.revocation.serials alone, and callers may get no new certificates"
+	told += ". Restore the Secret from your backup: until then a generation that has given way is trusted until it ends, what is in no other shard can be revoked by spec.revocation.serials alone, and callers may get no new certificates"
+	if v.acceptLoss == "" {
+		return told + ". If there is none, delete it: then it can be taken as lost"
+	}
+	return told + fmt.Sprintf(". If there is none, take it as lost with the annotation %s: %s on the CertificateAuthority: callers whose certificates it held may be refused when their generation retires", cluster.AcceptState, v.acceptLoss)
 }
 
 // ended says what to do about a CA that has ended.

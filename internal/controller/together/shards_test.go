@@ -82,3 +82,50 @@ func TestAShardThatWasDeletedIsMissed(t *testing.T) {
 		t.Errorf("when it was restored it is told %s: %s", ready.Reason, ready.Message)
 	}
 }
+
+// Where nobody has a backup a person takes a shard as lost, as the condition says: it begins anew, and the value is good once.
+func TestAShardIsTakenAsLost(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	a := w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	w.newClient("shop", "caller", nil)
+	w.pass(w.clients, "shop", "caller")
+	w.pass(w.authority, "shop", "default")
+	record, err := w.cluster.Record(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := record.Name + "-serials-000"
+	lose := func() (condition string) {
+		t.Helper()
+		if err := w.admin.Delete(t.Context(), w.secret(agentNS, name)); err != nil {
+			t.Fatal(err)
+		}
+		agent := cluster.New(w.view, w.admin, agentNS)
+		w.cluster, w.authority.Cluster, w.clients.Cluster = agent, agent, agent
+		w.pass(w.authority, "shop", "default")
+		w.get(a, "shop", "default")
+		ready := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionReady)
+		if ready.Reason != v1alpha1.ReasonLedgerUnreadable {
+			t.Fatalf("it is told %s: %s", ready.Reason, ready.Message)
+		}
+		return ready.Message
+	}
+	told := lose()
+	_, value, is := strings.Cut(told, cluster.AcceptState+": ")
+	if value, _, _ = strings.Cut(value, " "); !is || value == "" {
+		t.Fatalf("it does not say how to take it as lost: %s", told)
+	}
+	w.change("shop", "default", func(a *v1alpha1.CertificateAuthority) { a.Annotations = map[string]string{cluster.AcceptState: value} })
+	w.pass(w.authority, "shop", "default")
+	w.get(a, "shop", "default")
+	if ready := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionReady); ready.Reason != v1alpha1.ReasonReady || a.Status.AcceptedState != value {
+		t.Errorf("when it was taken as lost with %s it is told %s: %s; used is %q", value, ready.Reason, ready.Message, a.Status.AcceptedState)
+	}
+	if s := w.secretIfAny(agentNS, name); s == nil || len(s.Data["serials"]) != 0 {
+		t.Errorf("in its place is %v", s)
+	}
+	if told := lose(); strings.Contains(told, value) {
+		t.Errorf("the same value takes the next loss: %s", told)
+	}
+}
