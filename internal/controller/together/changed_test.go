@@ -10,7 +10,7 @@ import (
 	"sallyport.dev/sallyport/api/v1alpha1"
 )
 
-// Who changes what he asks for now and then does not wait: the certificate for it is issued with the next look.
+// Who changes his wish now and then does not wait: the certificate for it is issued with the next look.
 func TestWhoChangesAnObjectNowAndThenDoesNotWait(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
 	w.newAuthority("shop", "default", nil)
