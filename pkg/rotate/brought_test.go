@@ -578,6 +578,9 @@ func TestTheEndOfTheActiveCAHoldsUpNoCRLOfTheOneBefore(t *testing.T) {
 	if err != nil {
 		t.Fatalf("there is nothing to write for gateways, whose CRLs end one after the other (plan %v): %v", plan.Steps, err)
 	}
+	if end := l.CRLsEnd(now); !end.After(now) {
+		t.Errorf("a CRL of what gateways trust ends at %s, expected after %s", end, now)
+	}
 	if err := caller.Chain().VerifyClient(bundle, now); err != nil {
 		t.Error(err)
 	}

@@ -189,6 +189,21 @@ func (l Ledger) trusted(now time.Time) []Generation {
 	return append(first, others...)
 }
 
+// CRLsEnd is when the first CRL ends of the generations that gateways trust at now; the zero time if one of them has none, or
+// none is trusted.
+func (l Ledger) CRLsEnd(now time.Time) time.Time {
+	var end time.Time
+	for _, g := range l.trusted(now) {
+		if g.CRL.IsZero() {
+			return time.Time{}
+		}
+		if next := g.CRL.NextUpdate(); end.IsZero() || next.Before(end) {
+			end = next
+		}
+	}
+	return end
+}
+
 // Signer is who signs leaves now.
 type Signer struct {
 	// Generation that signs.

@@ -257,7 +257,7 @@ func (v view) ended(active rotate.Generation) string {
 
 func (v view) revocationCurrent(now time.Time) metav1.Condition {
 	kind := v1alpha1.ConditionRevocationCurrent
-	active, ok := v.ledger.Active()
+	_, ok := v.ledger.Active()
 	switch {
 	case v.problem != nil || !ok:
 		return condition.Unknown(kind, v1alpha1.ReasonPending, "nothing is known of its CRLs")
@@ -266,8 +266,8 @@ func (v view) revocationCurrent(now time.Time) metav1.Condition {
 			"gateways check no CRL, though spec.revocation.mode asks for them, because a CA of the authority may sign none (key usage cRLSign is missing), and each needs one: bring one that may, and CRLs begin when the others have ended; or ask for None")
 	case !v.settings.Revocation:
 		return condition.True(kind, v1alpha1.ReasonRevocationNone, "gateways check no CRL, as asked")
-	case active.CRL.IsZero() || !now.Before(active.CRL.NextUpdate()):
-		return condition.False(kind, v1alpha1.ReasonCRLOverdue, "the CRL has ended: gateways refuse every caller")
+	case !now.Before(v.ledger.CRLsEnd(now)):
+		return condition.False(kind, v1alpha1.ReasonCRLOverdue, "a CRL has ended of a CA that gateways trust: they refuse every caller")
 	}
 	if v.full {
 		return condition.False(kind, v1alpha1.ReasonCRLTooLarge, fmt.Sprintf(
