@@ -72,8 +72,13 @@ func toldOf(status v1alpha1.CertificateAuthorityStatus) rotate.Told {
 
 // accepts is the value of AcceptState with which a person takes a ledger that is behind what was told.
 func (r AuthorityRecord) accepts() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", r.told, r.used))
-	return r.told.Newest + "-" + hex.EncodeToString(sum[:])[:16]
+	return r.told.Newest + "-" + r.once("%q", r.told)
+}
+
+// once is a value for a state that is another one when it was used.
+func (r AuthorityRecord) once(format string, state any) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, format+" %q", state, r.used))
+	return hex.EncodeToString(sum[:])[:16]
 }
 
 // StoredLedger is a ledger together with the Secret it was read from; the Secret is

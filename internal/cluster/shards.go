@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -120,8 +118,7 @@ const lossTaken = "lost-"
 
 // acceptsLoss is the value of AcceptState with which a person takes shards as lost.
 func (r AuthorityRecord) acceptsLoss(lost []int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%v %q", lost, r.used))
-	return lossTaken + hex.EncodeToString(sum[:])[:16]
+	return lossTaken + r.once("%v", lost)
 }
 
 // miss tells of the shards that are gone. If a person took them as lost, they begin anew and are empty: what stood in them that was

@@ -15,14 +15,7 @@ import (
 // that counts, and leaves what gateways trust while callers use its certificates.
 func TestAShardWithoutItsLabelCounts(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
-	a := w.newAuthority("shop", "default", nil)
-	w.pass(w.authority, "shop", "default")
-	w.newClient("shop", "caller", nil)
-	w.pass(w.clients, "shop", "caller")
-	record, err := w.cluster.Record(t.Context(), a)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, record := w.issued()
 	s := w.secret(agentNS, record.Name+"-serials-000")
 	s.Labels = nil
 	if err := w.admin.Update(t.Context(), s); err != nil {
@@ -42,15 +35,8 @@ func TestAShardWithoutItsLabelCounts(t *testing.T) {
 // way leaves what gateways trust by what is left of the record. An agent that begins finds out too.
 func TestAShardThatWasDeletedIsMissed(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
-	a := w.newAuthority("shop", "default", nil)
-	w.pass(w.authority, "shop", "default")
-	w.newClient("shop", "caller", nil)
-	w.pass(w.clients, "shop", "caller")
+	a, record := w.issued()
 	w.pass(w.authority, "shop", "default") // it tells how many shards there are
-	record, err := w.cluster.Record(t.Context(), a)
-	if err != nil {
-		t.Fatal(err)
-	}
 	lost := w.secret(agentNS, record.Name+"-serials-000")
 	if err := w.admin.Delete(t.Context(), lost); err != nil {
 		t.Fatal(err)
@@ -68,7 +54,8 @@ func TestAShardThatWasDeletedIsMissed(t *testing.T) {
 	if w.secretIfAny(agentNS, lost.Name) != nil {
 		t.Error("another one took its place, and hides that it was lost")
 	}
-	if record, err = agent.Record(t.Context(), a); err != nil {
+	record, err := agent.Record(t.Context(), a)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if issued, err := agent.Issued(t.Context(), record); err != nil || len(issued.Incomplete) != 1 || issued.End["g1"].IsZero() {
@@ -86,15 +73,8 @@ func TestAShardThatWasDeletedIsMissed(t *testing.T) {
 // Where nobody has a backup a person takes a shard as lost, as the condition says: it begins anew, and the value is good once.
 func TestAShardIsTakenAsLost(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
-	a := w.newAuthority("shop", "default", nil)
+	a, record := w.issued()
 	w.pass(w.authority, "shop", "default")
-	w.newClient("shop", "caller", nil)
-	w.pass(w.clients, "shop", "caller")
-	w.pass(w.authority, "shop", "default")
-	record, err := w.cluster.Record(t.Context(), a)
-	if err != nil {
-		t.Fatal(err)
-	}
 	name := record.Name + "-serials-000"
 	lose := func() (condition string) {
 		t.Helper()

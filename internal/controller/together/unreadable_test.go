@@ -18,14 +18,7 @@ import (
 // A shard of what was issued that somebody truncated holds up neither CRLs nor what is to be thrown out, or at least it is told.
 func TestAShardThatCannotBeReadIsTold(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
-	a := w.newAuthority("shop", "default", nil)
-	w.pass(w.authority, "shop", "default")
-	w.newClient("shop", "caller", nil)
-	w.pass(w.clients, "shop", "caller")
-	record, err := w.cluster.Record(t.Context(), a)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, record := w.issued()
 	s := w.secret(agentNS, record.Name+"-serials-000")
 	whole := s.Data["serials"]
 	s.Data["serials"] = whole[:len(whole)-3]
@@ -34,6 +27,7 @@ func TestAShardThatCannotBeReadIsTold(t *testing.T) {
 	}
 	stolen := w.active("shop", "default")
 	w.change("shop", "default", compromise(stolen))
+	var err error
 	for range 5 {
 		w.after(7 * 24 * time.Hour) // a CRL is due with each, and ends after 30 days
 		_, err = w.try(w.authority, "shop", "default")

@@ -174,7 +174,7 @@ func (w *world) newGateway(namespace, name, host, credential string, annotations
 }
 
 func (w *world) try(r reconcile.Reconciler, namespace, name string) (reconcile.Result, error) {
-	return r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+	return r.Reconcile(w.t.Context(), requestFor(namespace, name))
 }
 
 func (w *world) pass(r reconcile.Reconciler, namespace, name string) reconcile.Result {
@@ -231,4 +231,50 @@ func (w *world) secretIfAny(namespace, name string) *corev1.Secret {
 		return nil
 	}
 	return s
+}
+
+// change writes another spec of an authority.
+func (w *world) change(namespace, name string, change func(*v1alpha1.CertificateAuthority)) {
+	w.t.Helper()
+	a := &v1alpha1.CertificateAuthority{}
+	w.get(a, namespace, name)
+	change(a)
+	a.Generation++
+	if err := w.admin.Update(w.t.Context(), a); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// active is the key id of the generation that issues, by the status.
+func (w *world) active(namespace, name string) string {
+	w.t.Helper()
+	a := &v1alpha1.CertificateAuthority{}
+	w.get(a, namespace, name)
+	for _, g := range a.Status.Generations {
+		if g.State == v1alpha1.GenerationActive {
+			return g.SubjectKeyID
+		}
+	}
+	w.t.Fatalf("no generation is active: %+v", a.Status)
+	return ""
+}
+
+// compromise tells that a key is in somebody else's hands.
+func compromise(id string) func(*v1alpha1.CertificateAuthority) {
+	return func(a *v1alpha1.CertificateAuthority) { a.Spec.Rotation.Compromised = []string{id} }
+}
+
+// issued makes the authority shop/default and a caller, shop/caller, who has a certificate of it. The record is that of an authority
+// whose status tells nothing yet.
+func (w *world) issued() (*v1alpha1.CertificateAuthority, cluster.AuthorityRecord) {
+	w.t.Helper()
+	a := w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	w.newClient("shop", "caller", nil)
+	w.pass(w.clients, "shop", "caller")
+	record, err := w.cluster.Record(w.t.Context(), a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a, record
 }
