@@ -110,6 +110,8 @@ func (d *Directory[T]) watch(watcher *fsnotify.Watcher) {
 		return
 	}
 	_ = watcher.Add(filepath.Dir(d.config.Directory))
+	// Again: what appeared before its parent was watched is heard of by nobody.
+	_ = watcher.Add(d.config.Directory)
 }
 
 // wait returns true when something may have changed and false when the context ended.
