@@ -88,7 +88,7 @@ func (c *Cluster) revoke(ctx context.Context, record AuthorityRecord, callers []
 			break
 		}
 		err = c.revokeIn(ctx, key, record, secret, callers, now)
-		if unreadable(err) {
+		if Unreadable(err) {
 			left = cmp.Or(left, err)
 			continue
 		}
@@ -153,7 +153,7 @@ func (c *Cluster) revokeUnrecorded(ctx context.Context, record AuthorityRecord, 
 	if len(issued) == 0 {
 		return nil
 	}
-	if err := c.recordSerials(ctx, record, issued, unreadable, now); err != nil {
+	if err := c.recordSerials(ctx, record, issued, Unreadable, now); err != nil {
 		return err
 	}
 	for _, r := range lost {
@@ -175,7 +175,7 @@ func (c *Cluster) shows(ctx context.Context, record AuthorityRecord, callers []*
 	}
 	for i := range shards {
 		shard, err := c.parseShard(&shards[i], record)
-		if unreadable(err) {
+		if Unreadable(err) {
 			continue
 		}
 		if err != nil {
@@ -205,7 +205,7 @@ func (c *Cluster) Issued(ctx context.Context, record AuthorityRecord) (IssuedToC
 			continue
 		}
 		of, err := c.issuedIn(secret, record)
-		if unreadable(err) {
+		if Unreadable(err) {
 			issued.Incomplete = append(issued.Incomplete, err)
 			continue
 		}
@@ -252,7 +252,7 @@ func (c *Cluster) CallersOf(ctx context.Context, record AuthorityRecord, now tim
 			continue
 		}
 		shard, err := c.parseShard(secret, record)
-		if unreadable(err) {
+		if Unreadable(err) {
 			continue
 		}
 		if err != nil {

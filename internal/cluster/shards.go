@@ -85,7 +85,7 @@ func (c *Cluster) unseenShard(ctx context.Context, key types.NamespacedName, rec
 		return secret, nil // the cache is behind
 	}
 	shard, err := c.parseShard(secret, record)
-	if unreadable(err) || !updatable(secret, corev1.SecretTypeOpaque) {
+	if Unreadable(err) || !updatable(secret, corev1.SecretTypeOpaque) {
 		return secret, nil // whoever reads it tells
 	}
 	if err != nil {
@@ -148,8 +148,8 @@ func (c *Cluster) miss(ctx context.Context, record AuthorityRecord, lost []int, 
 	return nil
 }
 
-// unreadable reports whether an error is of one shard alone: the others are good.
-func unreadable(err error) bool {
+// Unreadable reports whether an error is of one shard alone: the others are good.
+func Unreadable(err error) bool {
 	return errors.Is(err, ErrShardUnreadable) || errors.Is(err, ErrLedgerForeign)
 }
 

@@ -118,7 +118,7 @@ type found struct {
 func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration {
 	if f.problem != nil {
 		switch f.problem.Reason {
-		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered:
+		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered, v1alpha1.ReasonLedgerUnreadable:
 			return deniedDelay
 		case v1alpha1.ReasonIssuedTooOften:
 			return max(f.next.Sub(now), time.Millisecond)
@@ -141,7 +141,7 @@ func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration 
 func (r *Reconciler) pass(ctx context.Context, c *v1alpha1.ClientCertificate, now time.Time) (found, error) {
 	f := found{identity: intent.ClientIdentity(r.TrustDomain, c.Namespace, c.Name)}
 	if c.Spec.Revocation != nil {
-		return f, r.revoke(ctx, c, c.Spec.Revocation.Reason, now)
+		return f, toldOfRest(c, r.revoke(ctx, c, c.Spec.Revocation.Reason, now))
 	}
 	is, err := issuer.Lookup(ctx, r.Cluster, authority.AuthorityOf(c), c.Namespace, issuer.ForClients, now)
 	if err != nil {

@@ -74,6 +74,16 @@ func (r *Reconciler) revoke(ctx context.Context, c *v1alpha1.ClientCertificate, 
 	return done
 }
 
+// toldOfRest tells the caller's owner that a part of the record cannot be read, so that what may be in it is not revoked yet; any other
+// outcome it leaves.
+func toldOfRest(c *v1alpha1.ClientCertificate, err error) error {
+	if !cluster.Unreadable(err) {
+		return err
+	}
+	return &issuer.Problem{Reason: v1alpha1.ReasonLedgerUnreadable, Message: fmt.Sprintf(
+		"what can be read of the record has every certificate of this identity revoked, and none is issued again; a part of it cannot be read, and certificates in there are accepted until it can: %s; see the conditions of CertificateAuthority %s", err, authority.AuthorityOf(c))}
+}
+
 // toldCertificate is what a ClientCertificate tells of its certificate.
 func toldCertificate(c *v1alpha1.ClientCertificate) cluster.ToldCertificate {
 	told := cluster.ToldCertificate{Serial: c.Status.Serial, AuthorityKeyID: c.Status.AuthorityKeyID}

@@ -1,6 +1,7 @@
 package together
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
@@ -98,5 +100,54 @@ func TestAShardThatCannotBeReadKeepsNoOtherRevocationBack(t *testing.T) {
 	}
 	if n, err := revoke(); n != 1 || err != nil {
 		t.Errorf("when it was restored %d were revoked, error %v", n, err)
+	}
+}
+
+// Whoever revoked a caller is told at the caller as well that not all of it is done, and that it is once the record can be read.
+func TestARevocationThatWaitsForAShardIsTold(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	_, record := w.issued()
+	s := w.secret(agentNS, record.Name+"-serials-000")
+	whole := s.Data["serials"]
+	s.Data["serials"] = whole[:len(whole)-3]
+	if err := w.admin.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	c := &v1alpha1.ClientCertificate{}
+	w.get(c, "shop", "caller")
+	c.Spec.Revocation = &v1alpha1.ClientRevocation{Reason: v1alpha1.RevokedKeyCompromise}
+	c.Generation++
+	if err := w.admin.Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	told := func() metav1.Condition {
+		w.get(c, "shop", "caller")
+		return *meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	}
+	pass := func() reconcile.Result {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // nobody hears the bell here
+		defer cancel()
+		result, err := w.clients.Reconcile(ctx, requestFor("shop", "caller"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	result := pass()
+	if ready := told(); ready.Reason != v1alpha1.ReasonLedgerUnreadable || !strings.Contains(ready.Message, s.Name) {
+		t.Errorf("it is told %s: %s", ready.Reason, ready.Message)
+	}
+	if result.RequeueAfter == 0 || result.RequeueAfter > time.Minute {
+		t.Errorf("it is tried again after %s", result.RequeueAfter)
+	}
+	s = w.secret(agentNS, s.Name)
+	s.Data["serials"] = whole
+	if err := w.admin.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	if ready := told(); ready.Reason != v1alpha1.ReasonRevoked {
+		t.Errorf("when it was restored it is told %s: %s", ready.Reason, ready.Message)
 	}
 }
