@@ -190,7 +190,8 @@ const (
 	ReasonIssued = "Issued"
 	// ReasonInvalidCSR says that the request cannot be read, is not signed by its own key, or holds a weak key.
 	ReasonInvalidCSR = "InvalidCSR"
-	// ReasonIssuedTooOften says that the caller has too many certificates that have not ended, so that the next one waits.
+	// ReasonIssuedTooOften says that the next certificate waits, because too many were asked for before: of a caller those that have not
+	// ended, of a Gateway those that replaced good ones.
 	ReasonIssuedTooOften = "IssuedTooOften"
 	// ReasonKeystorePassword says that a key store is asked for, and that its password cannot be read.
 	ReasonKeystorePassword = "KeystorePassword"

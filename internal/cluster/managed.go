@@ -30,8 +30,9 @@ func (c *Cluster) ManagedGateway(ctx context.Context, key types.NamespacedName, 
 }
 
 // WriteGateway makes a managed Gateway as wanted: its spec in full, its labels and
-// annotations at least. One that was not made for the owner is left alone.
-func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner) (Outcome, *unstructured.Unstructured, error) {
+// annotations at least. One that was not made for the owner is left alone, and one that may not be changed now is held: it is
+// returned as it is stored.
+func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, may func(stored *unstructured.Unstructured) bool) (Outcome, *unstructured.Unstructured, error) {
 	object := &unstructured.Unstructured{Object: wanted}
 	key := client.ObjectKeyFromObject(object)
 	stored, ours, err := c.ManagedGateway(ctx, key, owner)
@@ -53,6 +54,9 @@ func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner
 	updated.SetOwnerReferences(object.GetOwnerReferences())
 	if apiequality.Semantic.DeepEqual(stored.Object, updated.Object) {
 		return Unchanged, stored, nil
+	}
+	if !may(stored) {
+		return Held, stored, nil
 	}
 	if err := c.client.Update(ctx, updated, client.FieldOwner(FieldOwner)); err != nil {
 		return "", nil, fmt.Errorf("updating Gateway %s: %w", key, err)

@@ -50,7 +50,7 @@ func (c *crls) write(p *page, s *snapshot) {
 	}
 }
 
-// due is when it is to be signed again, by the times that are asked for now.
+// due is when it is to be signed again, by the times that are asked for at present.
 func (r revocation) due() int64 {
 	asked := r.authority.Spec.Revocation
 	return r.crl.NextUpdate().Add(asked.EffectiveRefreshEvery() - asked.EffectiveValidity()).Unix()

@@ -27,6 +27,8 @@ import (
 // teller are Headers that know whether a workload is told who called.
 type teller bool
 
+func (d teller) Forget(types.NamespacedName) {}
+
 func (d teller) Tell(context.Context, types.NamespacedName) (does, known bool, err error) {
 	return bool(d), true, nil
 }
@@ -383,7 +385,7 @@ func TestWhatCannotBeRememberedStays(t *testing.T) {
 	if err := p.gatherTrust(t.Context(), Target{Gateway: map[string]any{}}, &f, now); err != nil {
 		t.Fatal(err)
 	}
-	m, err := p.materialize(t.Context(), types.NamespacedName{}, f, now)
+	m, err := p.materialize(t.Context(), Target{}, f, now)
 	if err != nil || !m.pair.Equal(b.pair) || m.issued != "" {
 		t.Errorf("issued for reason %q, error %v", m.issued, err)
 	}

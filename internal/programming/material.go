@@ -47,7 +47,7 @@ type material struct {
 	next   time.Time
 	// held is whether none was issued because somebody else keeps changing the Secret.
 	held bool
-	// refused is why none may be issued now, because the name is another's; nil if it may.
+	// refused is why none may be issued now: the name is another's, or it is asked for too often; nil if it may.
 	refused *issuer.Problem
 	// trouble is why there is none that can be served, for people; empty if there is.
 	trouble string
@@ -55,7 +55,7 @@ type material struct {
 
 // materialize keeps a stored pair that is not due, or issues a new one. All ingress
 // namespaces get the same pair.
-func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, f facts, now time.Time) (material, error) {
+func (p *Programmer) materialize(ctx context.Context, t Target, f facts, now time.Time) (material, error) {
 	if len(f.edges) == 0 {
 		return material{}, nil
 	}
@@ -93,7 +93,10 @@ func (p *Programmer) materialize(ctx context.Context, own types.NamespacedName, 
 			return material{held: held}, err
 		}
 	}
-	return p.issueNamed(ctx, own, f, last, now)
+	if until, refused := p.asksTooOften(f, refOf(t), last, now); refused != nil {
+		return material{pair: f.storedPair(), refused: refused, next: until}, nil //nolint:nilerr // it is told in the status
+	}
+	return p.issueNamed(ctx, t.Endpoint, f, last, now)
 }
 
 // issueNamed issues a pair for hosts that nobody else takes meanwhile.

@@ -55,12 +55,15 @@ type Programmer struct {
 	patience patience
 	nobody   nobody
 	names    endpoint.Names
+	reissues reissues
 }
 
 // Headers know behind which Gateways a workload is told who called.
 type Headers interface {
 	// Tell reports whether a workload behind the Gateway is told, and whether that is known yet.
 	Tell(ctx context.Context, gateway types.NamespacedName) (does, known bool, err error)
+	// Forget drops what is remembered of a Gateway that is no more.
+	Forget(gateway types.NamespacedName)
 }
 
 // Target is one Gateway and what it is to be.
@@ -114,7 +117,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	case err != nil || f.waiting:
 		return Outcome{Waiting: f.waiting}, err
 	}
-	material, err := p.materialize(ctx, t.Endpoint, f, now)
+	material, err := p.materialize(ctx, t, f, now)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -211,6 +214,12 @@ type edge struct {
 	// taken is the Secret of somebody else's that was found in the place of ours.
 	taken   types.NamespacedName
 	isTaken bool
+}
+
+// refOf names the Gateway of a target.
+func refOf(t Target) types.NamespacedName {
+	gateway := ingress.GatewayFrom(t.Gateway)
+	return gateway.Ref()
 }
 
 // gather reads everything a pass needs. The error is an *issuer.Problem where

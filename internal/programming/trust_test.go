@@ -25,6 +25,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Run(m, &environment)) }
 // speechless Headers never get to know anything, as with APIRules that cannot be listed.
 type speechless struct{}
 
+func (speechless) Forget(types.NamespacedName) {}
+
 func (speechless) Tell(context.Context, types.NamespacedName) (does, known bool, err error) {
 	return false, false, nil
 }

@@ -20,7 +20,7 @@ var identityHeaders = map[string]struct{ header, variable string }{
 	"certificate": {"X-Client-Cert-Certificate", "%DOWNSTREAM_PEER_CERT%"},
 }
 
-// TellsCaller reports whether an APIRule has a rule that tells its workload who called, whatever it asks for now: the
+// TellsCaller reports whether an APIRule has a rule that tells its workload who called, whatever it asks for at present: the
 // headers stay when the annotation goes, and anybody may write Envoy's words into a header of his own.
 func TellsCaller(rule map[string]any) bool {
 	for _, r := range list(object(rule["spec"])["rules"]) {

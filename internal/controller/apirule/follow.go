@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,12 +37,7 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	theirs, asked := intent.Parse(programming.Described(intent.KindGateway, stored), r.Install.Platform()).Intent()
 	weaker := asked && in.Mode() == intent.ModeMutual && theirs.Mode() == intent.ModeOptional
 	if !asked || weaker || len(mutate.Mutual(stored.Object, theirs, r.Programmer.Capabilities())) > 0 {
-		moved, err := r.move(ctx, rule, v1alpha1.ReasonMovedToManagedGateway)
-		if err != nil || moved {
-			return pass.Again(err)
-		}
-		return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf(
-			"Gateway %s is not mutual, and this APIRule cannot be moved to a managed one: annotate the Gateway with %s: %s", gateway, intent.KeyMode, in.Mode()), now)
+		return r.leave(ctx, rule, in, gateway, now)
 	}
 	if refusal, refused := r.judge(rule, stored); refused {
 		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalid, refusal, now)
@@ -65,6 +61,19 @@ func (r *Reconciler) follow(ctx context.Context, request reconcile.Request, rule
 	return reconcile.Result{}, nil
 }
 
+// leave moves an APIRule away from a Gateway that is not mutual, or tells why not.
+func (r *Reconciler) leave(ctx context.Context, rule *unstructured.Unstructured, in intent.Intent, gateway types.NamespacedName, now time.Time) (reconcile.Result, error) {
+	moved, err := r.move(ctx, rule, v1alpha1.ReasonMovedToManagedGateway, now)
+	if err != nil || moved {
+		return pass.Again(err)
+	}
+	if contest, again, fought := r.moves.Contest(client.ObjectKeyFromObject(rule), movesOf, now); fought {
+		return pass.At(again, now), r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf("Gateway %s is not mutual", gateway), now, contest)
+	}
+	return reconcile.Result{}, r.pending(ctx, rule, v1alpha1.ReasonNotMutual, fmt.Sprintf(
+		"Gateway %s is not mutual, and this APIRule cannot be moved to a managed one: annotate the Gateway with %s: %s", gateway, intent.KeyMode, in.Mode()), now)
+}
+
 // judge says in the webhook's words why an APIRule should not have been stored with the
 // Gateway it names: no admission policy can look that up, so with the webhook away
 // nobody has. The Gateway is mutual by now, and what the APIRule says of callers or
@@ -86,8 +95,8 @@ func (e onlyGateway) Gateway(namespace, name string) (map[string]any, bool) {
 func (onlyGateway) Conflicts(map[string]any) []mutate.Conflict { return nil }
 
 // pending tells that an APIRule is asked for rightly and not served yet.
-func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time) error {
-	status := v1alpha1.MutualTLSEndpointStatus{Conditions: nil}
+func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructured, reason, message string, now time.Time, told ...metav1.Condition) error {
+	status := v1alpha1.MutualTLSEndpointStatus{Conditions: told}
 	status.Conditions = append(status.Conditions,
 		condition.True(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the annotations are well-formed and supported"),
 		condition.False(v1alpha1.ConditionProgrammed, reason, message),
@@ -96,18 +105,26 @@ func (r *Reconciler) pending(ctx context.Context, rule *unstructured.Unstructure
 }
 
 // move makes an APIRule name its managed Gateway, as the webhook would have; false
-// if it cannot have one.
-func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, reason string) (bool, error) {
+// if it cannot have one, or if somebody keeps writing it back and it is not its turn yet.
+func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, reason string, now time.Time) (bool, error) {
 	without := rule.DeepCopy()
 	unstructured.RemoveNestedField(without.Object, "spec", "gateway")
 	d := mutate.APIRule(mutate.Request{Object: without.Object, Platform: r.Install.Platform(), Capabilities: r.Programmer.Capabilities()})
 	if d.Verdict != mutate.Patched {
 		return false, nil
 	}
+	key, version := client.ObjectKeyFromObject(rule), rule.GetResourceVersion()
+	if r.moves.Behind(rule) {
+		return true, nil // it was moved just now
+	}
+	if !r.moves.May(key, "", now) {
+		return false, nil
+	}
 	// An add to an existing member replaces it (RFC 6902 section 4.1).
 	if err := r.Cluster.Patch(ctx, rule, d.Operations); err != nil {
 		return false, err
 	}
+	r.moves.Note(key, version, "", now)
 	r.Recorder.Eventf(rule, nil, corev1.EventTypeWarning, reason, "MoveToManagedGateway", "%s", d.Warnings[0])
 	return true, nil
 }

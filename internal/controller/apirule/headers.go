@@ -50,6 +50,13 @@ func (h *Headers) Tell(ctx context.Context, gateway types.NamespacedName) (does,
 	return does, known, err
 }
 
+// Forget implements programming.Headers.
+func (h *Headers) Forget(gateway types.NamespacedName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.told, gateway)
+}
+
 func (h *Headers) find(ctx context.Context, gateway types.NamespacedName) (does, known bool, err error) {
 	synced := h.synced.Load()
 	switch {

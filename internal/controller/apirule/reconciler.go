@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/controller/pass"
+	"sallyport.dev/sallyport/internal/controller/repairs"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/install"
 	"sallyport.dev/sallyport/internal/metrics"
@@ -47,6 +48,9 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Counters count what is issued and what is repaired.
 	Counters *metrics.Counters
+
+	// repairs are those of managed Gateways, moves those of what APIRules name.
+	repairs, moves repairs.Repairs
 }
 
 // Reconcile brings one APIRule and what is behind it to what it asks for.
@@ -55,6 +59,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	rule := NewObject()
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, rule); apierrors.IsNotFound(err) {
 		r.forget(request)
+		r.moves.Forget(request.NamespacedName)
+		if managed, err := intent.ManagedGatewayName(request.Name); err == nil {
+			r.repairs.Forget(types.NamespacedName{Namespace: request.Namespace, Name: managed})
+		}
 		return reconcile.Result{}, nil // what it owned is collected with it
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading APIRule %s: %w", request, err)
@@ -92,7 +100,7 @@ func (r *Reconciler) place(ctx context.Context, request reconcile.Request, rule 
 		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonInvalid, nameErr.Error(), now)
 	}
 	if !named || name != managed {
-		moved, err := r.move(ctx, rule, "Repaired")
+		moved, err := r.move(ctx, rule, "Repaired", now)
 		if moved {
 			r.Counters.Repaired(v1alpha1.ObjectAPIRule)
 		}
@@ -110,7 +118,7 @@ const refusedDelay = 15 * time.Second
 func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
 	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
 	wanted := mutate.ManagedGateway(rule.Object, in, r.Install.Ingresses()[0].Selector, r.copied(rule), owner, r.Programmer.Capabilities())
-	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner)
+	outcome, gateway, err := r.writeGateway(ctx, wanted, owner, now)
 	if cluster.RefusedByPolicy(err) {
 		refused := fmt.Sprintf("%s. The Gateway of this APIRule has to meet the policy as well", err)
 		stored, ours, readErr := r.Cluster.ManagedGateway(ctx, client.ObjectKeyFromObject(&unstructured.Unstructured{Object: wanted}), owner)
@@ -131,10 +139,15 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		return reconcile.Result{}, r.refuse(ctx, rule, v1alpha1.ReasonGatewayNotManaged, fmt.Sprintf(
 			"Gateway %s/%s exists and was not made for this APIRule: rename one of the two, or name a Gateway in spec.gateway", gateway.GetNamespace(), gateway.GetName()), now)
 	}
-	if outcome != cluster.Unchanged {
+	if outcome == cluster.Created || outcome == cluster.Updated {
 		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
 	}
-	return r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now)
+	fought, again := r.fought(rule, gateway, now)
+	result, err := r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now, fought...)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return pass.Sooner(result, again), nil
 }
 
 // put has the Secrets of a managed Gateway written and tells how its APIRule stands. Told is what is told beside that, or instead.

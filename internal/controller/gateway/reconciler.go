@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/controller/pass"
+	"sallyport.dev/sallyport/internal/controller/repairs"
 	"sallyport.dev/sallyport/internal/endpoint"
 	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/internal/install"
@@ -47,7 +48,7 @@ type Reconciler struct {
 	// Counters count what is issued and what is repaired.
 	Counters *metrics.Counters
 
-	repairs repairs
+	repairs repairs.Repairs
 }
 
 // Reconcile brings one Gateway and what is behind it to what it asks for.
@@ -57,13 +58,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, gateway); apierrors.IsNotFound(err) {
 		r.Interests.Forget(request)
 		r.Programmer.Forget(endpoint.Key(intent.KindGateway, gone(request.NamespacedName)))
-		r.repairs.forget(request.NamespacedName)
+		r.Programmer.ForgetGateway(request.NamespacedName)
+		r.repairs.Forget(request.NamespacedName)
 		return r.collect(ctx, gone(request.NamespacedName), now)
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading Gateway %s: %w", request, err)
 	}
 	if gateway.GetLabels()[intent.KeyManaged] == "true" {
-		return reconcile.Result{}, nil
+		return r.collectManaged(ctx, gateway, now) // all else is its APIRule's
 	}
 	answer := intent.Parse(programming.Described(intent.KindGateway, gateway), r.Install.Platform())
 	switch answer.State() {
@@ -82,7 +84,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // program has the Secrets written and tells how the Gateway stands.
 func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gateway *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
-	contest, again, fought := r.repairs.contest(request.NamespacedName, now)
+	contest, again, fought := r.repairs.Contest(request.NamespacedName, "this Gateway", now)
 	if !fought {
 		return r.put(ctx, request, gateway, programming.Target{Intent: in}, now)
 	}
@@ -90,7 +92,7 @@ func (r *Reconciler) program(ctx context.Context, request reconcile.Request, gat
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	return sooner(result, pass.At(again, now).RequeueAfter), nil
+	return pass.Sooner(result, pass.At(again, now).RequeueAfter), nil
 }
 
 // put has the Secrets of a target written and tells how it stands. Told is what is told beside that, or instead.
@@ -120,15 +122,7 @@ func (r *Reconciler) put(ctx context.Context, request reconcile.Request, gateway
 	if err != nil {
 		return pass.Again(err)
 	}
-	return sooner(pass.At(outcome.Next, now), wait), nil
-}
-
-// sooner is a result with another look after a while, if that comes first; zero is never.
-func sooner(result reconcile.Result, wait time.Duration) reconcile.Result {
-	if wait > 0 && (result.RequeueAfter == 0 || wait < result.RequeueAfter) {
-		result.RequeueAfter = wait
-	}
-	return result
+	return pass.Sooner(pass.At(outcome.Next, now), wait), nil
 }
 
 // repair writes into a stored Gateway what the webhook would have written: it was
@@ -140,16 +134,16 @@ func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructu
 		return false, nil
 	}
 	key, version := client.ObjectKeyFromObject(gateway), gateway.GetResourceVersion()
-	if r.repairs.behind(gateway) {
+	if r.repairs.Behind(gateway) {
 		return true, nil // it was repaired just now
 	}
-	if !r.repairs.may(key, now) {
+	if !r.repairs.May(key, "", now) {
 		return false, nil
 	}
 	if err := r.Cluster.Patch(ctx, gateway, d.Operations); err != nil {
 		return false, err
 	}
-	r.repairs.note(key, version, now)
+	r.repairs.Note(key, version, "", now)
 	r.Counters.Repaired(v1alpha1.ObjectGateway)
 	r.Recorder.Eventf(gateway, nil, corev1.EventTypeNormal, "Repaired", "Repair", "%s", d.Warnings[0])
 	return true, nil

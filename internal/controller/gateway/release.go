@@ -117,6 +117,18 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
+// collectManaged removes the Secrets that a Gateway of an APIRule named before.
+func (r *Reconciler) collectManaged(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	if !r.Programmer.Synced() {
+		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
+	}
+	wait, err := r.collectFormer(ctx, gateway, now)
+	if err != nil {
+		return pass.Again(err)
+	}
+	return reconcile.Result{RequeueAfter: wait}, nil
+}
+
 // collectFormer removes the Secrets that a Gateway named before, once no other names them either: another credentialName would leave a
 // key behind, and CAs that nobody keeps current.
 func (r *Reconciler) collectFormer(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (time.Duration, error) {

@@ -36,6 +36,14 @@ func At(next, now time.Time) reconcile.Result {
 	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
 }
 
+// Sooner is a result with another look after a while, if that comes first; zero is never.
+func Sooner(result reconcile.Result, wait time.Duration) reconcile.Result {
+	if wait > 0 && (result.RequeueAfter == 0 || wait < result.RequeueAfter) {
+		result.RequeueAfter = wait
+	}
+	return result
+}
+
 // behindDelay is how long a cache takes to show a write, mostly.
 const behindDelay = 10 * time.Millisecond
 

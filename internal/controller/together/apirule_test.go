@@ -29,17 +29,22 @@ func (w *world) newAPIRules() *apirule.Reconciler {
 		Headers: headers, Install: w.gateways.Install, Clock: w.clock, Recorder: events.NewFakeRecorder(1000), Counters: metrics.NewCounters()}
 }
 
-// What stands behind an APIRule whose annotations cannot be read any more is kept current, also by an agent that has just begun.
-func TestACompromisedCAIsTrustedNowhereBehindAnAPIRule(t *testing.T) {
-	w := newWorld(t, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-		if o.GetUID() == "" { // an API server gives each object one
+// withUIDs gives each object that is created one, as an API server does.
+func withUIDs(funcs interceptor.Funcs) interceptor.Funcs {
+	funcs.Create = func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+		if o.GetUID() == "" {
 			o.SetUID(types.UID("uid-" + o.GetNamespace() + o.GetName()))
 		}
 		return c.Create(ctx, o, opts...)
-	}})
+	}
+	return funcs
+}
+
+// servedRule makes the authority shop/default and the APIRule bank/orders, which is served behind a Gateway of its own.
+func (w *world) servedRule(rules *apirule.Reconciler) (*unstructured.Unstructured, v1alpha1.EndpointSecrets) {
+	w.t.Helper()
 	w.newAuthority("shop", "default", nil)
 	w.pass(w.authority, "shop", "default")
-	rules := w.newAPIRules()
 	rule := apirule.NewObject()
 	rule.SetNamespace("bank")
 	rule.SetName("orders")
@@ -54,9 +59,17 @@ func TestACompromisedCAIsTrustedNowhereBehindAnAPIRule(t *testing.T) {
 	var e v1alpha1.MutualTLSEndpoint
 	w.get(&e, "bank", "apirule-orders")
 	if len(e.Status.Secrets) != 1 {
-		t.Fatalf("it is not served: %+v", e.Status)
+		w.t.Fatalf("it is not served: %+v", e.Status)
 	}
-	ca, stolen := e.Status.Secrets[0].CA, w.active("shop", "default")
+	return rule, e.Status.Secrets[0]
+}
+
+// What stands behind an APIRule whose annotations cannot be read any more is kept current, also by an agent that has just begun.
+func TestACompromisedCAIsTrustedNowhereBehindAnAPIRule(t *testing.T) {
+	w := newWorld(t, withUIDs(interceptor.Funcs{}))
+	rules := w.newAPIRules()
+	rule, secrets := w.servedRule(rules)
+	ca, stolen := secrets.CA, w.active("shop", "default")
 	if !w.trusts(ca, stolen) {
 		t.Fatal("its Gateway does not trust the CA to begin with")
 	}
@@ -82,7 +95,7 @@ func TestACompromisedCAIsTrustedNowhereBehindAnAPIRule(t *testing.T) {
 	if ready := w.ready("bank", "apirule-orders"); ready.Reason != v1alpha1.ReasonInvalidAnnotations {
 		t.Errorf("it tells %+v", ready)
 	}
-	if w.secretIfAny("istio-system", e.Status.Secrets[0].Server) == nil {
+	if w.secretIfAny("istio-system", secrets.Server) == nil {
 		t.Error("its server certificate is gone")
 	}
 }

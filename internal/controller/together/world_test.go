@@ -56,6 +56,7 @@ type world struct {
 type told struct{}
 
 func (told) Tell(context.Context, types.NamespacedName) (bool, bool, error) { return false, true, nil }
+func (told) Forget(types.NamespacedName)                                    {}
 
 func newWorld(t *testing.T, funcs interceptor.Funcs) *world {
 	t.Helper()
