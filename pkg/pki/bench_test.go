@@ -102,7 +102,7 @@ func BenchmarkCRL(b *testing.B) {
 }
 
 // signerOf is the key of a CA for crypto/x509.
-func signerOf(b *testing.B, ca pki.Authority) crypto.Signer {
+func signerOf(b testing.TB, ca pki.Authority) crypto.Signer {
 	b.Helper()
 	block, _ := pem.Decode(ca.Key().PEM())
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)

@@ -2,7 +2,6 @@ package pki
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -61,18 +60,12 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 		return CRL{}, fmt.Errorf("signing CRL: next update at %s: %w", stamp(r.NextUpdate), err)
 	}
 	span.from = span.inside(a.certificate).from
-	template := &x509.RevocationList{
-		Number: r.Number, ThisUpdate: span.from, NextUpdate: span.to,
-		RevokedCertificateEntries: make([]x509.RevocationListEntry, 0, len(r.Entries)),
-	}
 	for _, entry := range r.Entries {
 		if entry.Serial.IsZero() {
 			return CRL{}, fmt.Errorf("signing CRL: an entry has no serial number")
 		}
-		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
-			x509.RevocationListEntry{SerialNumber: entry.Serial.number(), RevocationTime: earlier(entry.At, span.from), ReasonCode: entry.Reason})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, template, a.certificate.parsed, a.key.signer)
+	der, err := a.signList(&x509.RevocationList{Number: r.Number, ThisUpdate: span.from, NextUpdate: span.to}, r.Entries, span.from)
 	if err != nil {
 		return CRL{}, fmt.Errorf("signing CRL: %w", err)
 	}
@@ -83,7 +76,24 @@ func (a Authority) SignCRL(r CRLRequest, now time.Time) (CRL, error) {
 	if err := crl.FreshFor(a.certificate, now); err != nil {
 		return CRL{}, fmt.Errorf("signing CRL: %w", err)
 	}
+	if err := crl.holds(r.Entries, span.from); err != nil {
+		return CRL{}, fmt.Errorf("signing CRL: %w", err)
+	}
 	return crl, nil
+}
+
+// holds says why a CRL does not list what it was made to, none later than latest; nil if it does.
+func (c CRL) holds(entries []Revoked, latest time.Time) error {
+	if len(c.parsed.RevokedCertificateEntries) != len(entries) {
+		return fmt.Errorf("it has %d entries, expected %d", len(c.parsed.RevokedCertificateEntries), len(entries))
+	}
+	for i, read := range c.parsed.RevokedCertificateEntries {
+		wanted := entries[i]
+		if serial, err := serialOf(read.SerialNumber); err != nil || serial != wanted.Serial || !read.RevocationTime.Equal(earlier(wanted.At, latest)) || read.ReasonCode != wanted.Reason {
+			return fmt.Errorf("entry %d is %s of %s for reason %d, expected %s", i, read.SerialNumber.Text(16), stamp(read.RevocationTime), read.ReasonCode, wanted.Serial)
+		}
+	}
+	return nil
 }
 
 // earlier of two instants, in whole seconds.

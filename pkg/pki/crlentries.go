@@ -1,0 +1,142 @@
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// signList makes a CRL of a template that has no entries, with entries, none of which is later than latest. All but the
+// entries is what crypto/x509 makes of the template: its own encoding of entries takes as long as all else that is done with
+// them, being read again and verified included.
+func (a Authority) signList(template *x509.RevocationList, entries []Revoked, latest time.Time) ([]byte, error) {
+	without, err := x509.CreateRevocationList(rand.Reader, template, a.certificate.parsed, a.key.signer)
+	if err != nil || len(entries) == 0 { // such a list has no sequence of entries (RFC 5280 section 5.1.2.6)
+		return without, err
+	}
+	parsed, err := x509.ParseRevocationList(without)
+	if err != nil {
+		return nil, err
+	}
+	list, err := withEntries(parsed.RawTBSRevocationList, entries, latest)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := hashOf(parsed.SignatureAlgorithm)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := crypto.SignMessage(a.key.signer, rand.Reader, list, hash)
+	if err != nil {
+		return nil, err
+	}
+	var signed certificateList
+	if _, err := asn1.Unmarshal(without, &signed); err != nil {
+		return nil, err
+	}
+	signed.List, signed.Signature = asn1.RawValue{FullBytes: list}, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
+	return asn1.Marshal(signed)
+}
+
+// certificateList is the CertificateList of RFC 5280 section 5.1.
+type certificateList struct {
+	List, Algorithm asn1.RawValue
+	Signature       asn1.BitString
+}
+
+// withEntries is a TBSCertList of RFC 5280 section 5.1 that has no revokedCertificates, with some: they stand between nextUpdate
+// and the extensions.
+func withEntries(list []byte, entries []Revoked, latest time.Time) ([]byte, error) {
+	encoded, err := make([]byte, 0, len(entries)*entrySize), error(nil)
+	for _, entry := range entries {
+		if encoded, err = appendEntry(encoded, entry, earlier(entry.At, latest)); err != nil {
+			return nil, err
+		}
+	}
+	var outer, field asn1.RawValue
+	if _, err := asn1.Unmarshal(list, &outer); err != nil {
+		return nil, err
+	}
+	extensions := outer.Bytes
+	for {
+		rest, err := asn1.Unmarshal(extensions, &field)
+		if err != nil {
+			return nil, err
+		}
+		if field.Class == asn1.ClassContextSpecific { // crlExtensions [0]
+			break
+		}
+		extensions = rest
+	}
+	revoked, err := sequence(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return sequence(outer.Bytes[:len(outer.Bytes)-len(extensions)], revoked, extensions)
+}
+
+// sequence is a SEQUENCE of what is encoded.
+func sequence(parts ...[]byte) ([]byte, error) {
+	return asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: slices.Concat(parts...)})
+}
+
+// entrySize is the longest that an entry is: 20 octets of serial number with a leading zero, a GeneralizedTime, and a reason.
+const entrySize = 2 + (2 + 21) + (2 + 15) + 14
+
+// lastUTCTime is the last year of dates that are UTCTime; those after it are GeneralizedTime (RFC 5280 section 5.1.2.6).
+const lastUTCTime = 2049
+
+// reasonExtension is crlEntryExtensions with a reasonCode, of which the last octet is missing (RFC 5280 section 5.3.1).
+var reasonExtension = []byte{sequenceOctet, 12, sequenceOctet, 10, asn1.TagOID, 3, 0x55, 0x1d, 0x15, asn1.TagOctetString, 3, asn1.TagEnum, 1}
+
+// sequenceOctet is the identifier octet of a SEQUENCE: its tag, and that it is constructed.
+const sequenceOctet = asn1.TagSequence | 0x20
+
+// appendEntry appends an entry of revokedCertificates (RFC 5280 section 5.1). A reason of 0 is left out (section 5.3.1). Every length is
+// one octet, for none reaches 128.
+func appendEntry(to []byte, entry Revoked, at time.Time) ([]byte, error) {
+	if at = at.UTC(); at.Year() < 1950 || at.Year() > 9999 {
+		return nil, fmt.Errorf("entry %s: revoked at %s, which no CRL can say", entry.Serial, stamp(at))
+	}
+	if entry.Reason < 0 || entry.Reason > maxReason {
+		return nil, fmt.Errorf("entry %s: reason %d, expected one of at most %d (RFC 5280 section 5.3.1)", entry.Serial, entry.Reason, maxReason)
+	}
+	begin := len(to)
+	to = append(to, sequenceOctet, 0)
+	serial := bytes.TrimLeft(entry.Serial.octets[:], "\x00")
+	if serial[0]&0x80 != 0 { // it would be negative
+		to = append(to, asn1.TagInteger, byte(len(serial)+1), 0)
+	} else {
+		to = append(to, asn1.TagInteger, byte(len(serial)))
+	}
+	to = append(to, serial...)
+	if at.Year() > lastUTCTime {
+		to = at.AppendFormat(append(to, asn1.TagGeneralizedTime, 15), "20060102150405Z")
+	} else {
+		to = at.AppendFormat(append(to, asn1.TagUTCTime, 13), "060102150405Z")
+	}
+	if entry.Reason != 0 {
+		to = append(append(to, reasonExtension...), byte(entry.Reason))
+	}
+	to[begin+1] = byte(len(to) - begin - 2)
+	return to, nil
+}
+
+// maxReason is the highest reason code of RFC 5280 section 5.3.1.
+const maxReason = 10
+
+// hashOf is what is hashed with before one of our Algorithms signs.
+func hashOf(algorithm x509.SignatureAlgorithm) (crypto.Hash, error) {
+	switch algorithm {
+	case x509.ECDSAWithSHA256, x509.SHA256WithRSA:
+		return crypto.SHA256, nil
+	case x509.ECDSAWithSHA384:
+		return crypto.SHA384, nil
+	}
+	return 0, fmt.Errorf("no CRL is signed with %s", algorithm)
+}
