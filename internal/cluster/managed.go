@@ -31,7 +31,7 @@ func (c *Cluster) ManagedGateway(ctx context.Context, key types.NamespacedName, 
 
 // WriteGateway makes a managed Gateway as wanted: its spec in full, its labels and
 // annotations at least. One that was not made for the owner is left alone, and one that may not be changed now is held: it is
-// returned as it is stored.
+// returned as it would have been written.
 func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, may func(stored *unstructured.Unstructured) bool) (Outcome, *unstructured.Unstructured, error) {
 	object := &unstructured.Unstructured{Object: wanted}
 	key := client.ObjectKeyFromObject(object)
@@ -56,7 +56,7 @@ func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner
 		return Unchanged, stored, nil
 	}
 	if !may(stored) {
-		return Held, stored, nil
+		return Held, updated, nil
 	}
 	if err := c.client.Update(ctx, updated, client.FieldOwner(FieldOwner)); err != nil {
 		return "", nil, fmt.Errorf("updating Gateway %s: %w", key, err)

@@ -49,6 +49,8 @@ type material struct {
 	held bool
 	// refused is why none may be issued now: the name is another's, or it is asked for too often; nil if it may.
 	refused *issuer.Problem
+	// replacesGood is whether it was issued in the place of one that callers accept, for want of another.
+	replacesGood bool
 	// trouble is why there is none that can be served, for people; empty if there is.
 	trouble string
 }
@@ -96,7 +98,9 @@ func (p *Programmer) materialize(ctx context.Context, t Target, f facts, now tim
 	if until, refused := p.asksTooOften(f, refOf(t), last, now); refused != nil {
 		return material{pair: f.storedPair(), refused: refused, next: until}, nil //nolint:nilerr // it is told in the status
 	}
-	return p.issueNamed(ctx, t.Endpoint, f, last, now)
+	m, err := p.issueNamed(ctx, t.Endpoint, f, last, now)
+	m.replacesGood = f.replacesGood(last, now)
+	return m, err
 }
 
 // issueNamed issues a pair for hosts that nobody else takes meanwhile.

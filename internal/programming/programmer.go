@@ -141,6 +141,7 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
+	p.countReissue(t, material, now)
 	p.gatherContests(&f, now)
 	if slices.ContainsFunc(f.edges, func(e edge) bool { return e.isTaken }) {
 		material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone

@@ -54,12 +54,6 @@ func (p *Programmer) Forget(endpoint types.NamespacedName) {
 	}
 }
 
-// ForgetGateway drops what is remembered of a Gateway that is no more.
-func (p *Programmer) ForgetGateway(gateway types.NamespacedName) {
-	p.Headers.Forget(gateway)
-	p.reissues.forget(gateway)
-}
-
 // prove says what is to be tried, and what was found so far.
 func (p *Programmer) prove(t Target, f facts, m material, now time.Time) proof {
 	gateway := ingress.GatewayFrom(t.Gateway)

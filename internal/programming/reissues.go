@@ -2,6 +2,7 @@ package programming
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,51 +26,70 @@ const (
 // that begins counts anew. The zero value is ready to use, and safe for concurrent use.
 type reissues struct {
 	mu sync.Mutex
+	// of has who may have one less than freely many now, also if the Gateway is gone: who deletes it and makes it again is no other.
 	of map[types.NamespacedName]*rate.Limiter
+	// swept is when those were looked through last who may have freely many again.
+	swept time.Time
 }
 
-// take counts one more for a Gateway, or says until when it waits; the zero time if it does not.
-func (r *reissues) take(gateway types.NamespacedName, now time.Time) time.Time {
+// next is when a Gateway may have the next one; not after now if it may.
+func (r *reissues) next(gateway types.NamespacedName, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	limiter, known := r.of[gateway]
 	if !known {
-		if r.of == nil {
-			r.of = map[types.NamespacedName]*rate.Limiter{}
-		}
+		return now
+	}
+	turn := limiter.ReserveN(now, 1)
+	defer turn.CancelAt(now)
+	return now.Add(turn.DelayFrom(now))
+}
+
+// count counts one that was issued.
+func (r *reissues) count(gateway types.NamespacedName, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[types.NamespacedName]*rate.Limiter{}
+	}
+	if now.Sub(r.swept).Abs() >= reissuePause {
+		r.swept = now
+		maps.DeleteFunc(r.of, func(_ types.NamespacedName, l *rate.Limiter) bool { return l.TokensAt(now) >= freelyReissued })
+	}
+	limiter, known := r.of[gateway]
+	if !known {
 		limiter = rate.NewLimiter(rate.Every(reissuePause), freelyReissued)
 		r.of[gateway] = limiter
 	}
-	turn := limiter.ReserveN(now, 1)
-	wait := turn.DelayFrom(now)
-	if wait == 0 {
-		return time.Time{}
-	}
-	turn.CancelAt(now)
-	return now.Add(wait)
+	limiter.AllowN(now, 1)
 }
 
-// forget drops what is remembered of a Gateway that is no more.
-func (r *reissues) forget(gateway types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.of, gateway)
+// replacesGood reports whether a plan to issue replaces a certificate that callers accept because something else is asked for. What time
+// or a CA makes due does not.
+func (f facts) replacesGood(plan rotate.LeafPlan, now time.Time) bool {
+	return (plan.Reason == rotate.ReasonNames || plan.Reason == rotate.ReasonKey || plan.Reason == rotate.ReasonLifetime) && f.isGood(f.storedPair(), now)
 }
 
-// asksTooOften says until when a Gateway waits for what its annotations and hosts ask for, and why; the zero time if it does not. What
-// time or its CA makes due is never held up, nor counted, nor what replaces a certificate that callers do not accept.
+// asksTooOften says until when a Gateway waits for what its annotations and hosts ask for, and why; nil if it does not. It never waits
+// until after its certificate has ended.
 func (p *Programmer) asksTooOften(f facts, gateway types.NamespacedName, plan rotate.LeafPlan, now time.Time) (time.Time, *issuer.Problem) {
-	stored := f.storedPair()
-	if plan.Reason != rotate.ReasonNames && plan.Reason != rotate.ReasonKey && plan.Reason != rotate.ReasonLifetime || !f.isGood(stored, now) {
+	if !f.replacesGood(plan, now) {
 		return time.Time{}, nil
 	}
-	until := p.reissues.take(gateway, now)
-	if until.IsZero() {
-		return until, nil
+	until := p.reissues.next(gateway, now)
+	if !until.After(now) || !until.Before(f.storedPair().Leaf().NotAfter()) {
+		return time.Time{}, nil
 	}
 	return until, &issuer.Problem{Reason: v1alpha1.ReasonIssuedTooOften, Message: fmt.Sprintf(
 		"the next server certificate is issued at %s, because %d others were asked for before (%s): find out who keeps changing hosts or annotations of this Gateway; the one before is served until then",
 		until.UTC().Format(time.RFC3339), freelyReissued, plan.Reason)}
+}
+
+// countReissue counts what was issued and stored.
+func (p *Programmer) countReissue(t Target, m material, now time.Time) {
+	if m.issued != "" && m.replacesGood {
+		p.reissues.count(refOf(t), now)
+	}
 }
 
 // isGood reports whether callers accept a certificate, of whichever hosts.

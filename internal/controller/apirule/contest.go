@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/internal/cluster"
 	"sallyport.dev/sallyport/internal/condition"
 	"sallyport.dev/sallyport/internal/controller/pass"
+	"sallyport.dev/sallyport/internal/controller/repairs"
 	"sallyport.dev/sallyport/pkg/intent"
 	"sallyport.dev/sallyport/pkg/mutate"
 )
@@ -24,7 +26,7 @@ import (
 var seed = maphash.MakeSeed()
 
 // writeGateway makes a managed Gateway as wanted. What its APIRule asks for anew is written at once, what somebody keeps writing back
-// once a minute.
+// once a minute: until then it is returned as wanted, so that nothing is made for what the other one wrote.
 func (r *Reconciler) writeGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, now time.Time) (cluster.Outcome, *unstructured.Unstructured, error) {
 	content, err := json.Marshal(wanted)
 	if err != nil {
@@ -34,7 +36,7 @@ func (r *Reconciler) writeGateway(ctx context.Context, wanted map[string]any, ow
 	digest := strconv.FormatUint(maphash.Bytes(seed, content), 16)
 	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner, func(stored *unstructured.Unstructured) bool {
 		version = stored.GetResourceVersion()
-		return r.repairs.Behind(stored) || r.repairs.May(key, digest, now) // the API server refuses what is behind
+		return r.repairs.Behind(stored, now) || r.repairs.May(key, digest, now) // the API server refuses what is behind
 	})
 	if outcome == cluster.Created || outcome == cluster.Updated {
 		r.repairs.Note(key, version, digest, now)
@@ -46,15 +48,29 @@ func (r *Reconciler) writeGateway(ctx context.Context, wanted map[string]any, ow
 const movesOf = "spec.gateway of this APIRule"
 
 // fought tells what somebody keeps writing back of an APIRule and its managed Gateway, where it stands otherwise than asked for
-// because of that, and after which time to look again.
-func (r *Reconciler) fought(rule, gateway *unstructured.Unstructured, now time.Time) (told []metav1.Condition, wait time.Duration) {
-	if contest, again, fought := r.repairs.Contest(client.ObjectKeyFromObject(gateway), "the Gateway of this APIRule", now); fought {
-		told, wait = []metav1.Condition{contest}, pass.At(again, now).RequeueAfter
+// because of that, and after which time to look again. Held is whether the Gateway is left as it is.
+func (r *Reconciler) fought(rule, gateway *unstructured.Unstructured, held bool, now time.Time) (told []metav1.Condition, wait time.Duration) {
+	var messages []string
+	var next time.Time
+	for _, of := range []struct {
+		repairs *repairs.Repairs
+		object  client.Object
+		what    string
+	}{{&r.repairs, gateway, "the Gateway of this APIRule"}, {&r.moves, rule, movesOf}} {
+		contest, again, fought := of.repairs.Contest(client.ObjectKeyFromObject(of.object), of.what, now)
+		if !fought {
+			continue
+		}
+		if messages = append(messages, contest.Message); next.IsZero() || again.Before(next) {
+			next = again
+		}
+		contest.Message = strings.Join(messages, "; ")
+		told = []metav1.Condition{contest}
 	}
-	if contest, again, fought := r.moves.Contest(client.ObjectKeyFromObject(rule), movesOf, now); fought {
-		told, wait = []metav1.Condition{contest}, pass.At(again, now).RequeueAfter
+	if held {
+		told = append(told, asideOf(v1alpha1.ReasonForeignChange, fmt.Sprintf("Gateway %s is stored with other than what this APIRule asks for", client.ObjectKeyFromObject(gateway)))...)
 	}
-	return append(told, elsewhere(rule, gateway)...), wait
+	return condition.Instead(told, elsewhere(rule, gateway)...), pass.At(next, now).RequeueAfter
 }
 
 // elsewhere says that an APIRule does not name its managed Gateway; nothing if it does.
@@ -64,7 +80,10 @@ func elsewhere(rule, managed *unstructured.Unstructured) []metav1.Condition {
 		return nil
 	}
 	message := fmt.Sprintf("the APIRule is stored without its Gateway %s in spec.gateway: whoever calls it elsewhere is asked for no certificate", client.ObjectKeyFromObject(managed))
-	return []metav1.Condition{
-		condition.False(v1alpha1.ConditionProgrammed, v1alpha1.ReasonNotMutual, message), condition.False(v1alpha1.ConditionReady, v1alpha1.ReasonNotMutual, message),
-	}
+	return asideOf(v1alpha1.ReasonNotMutual, message)
+}
+
+// asideOf says that an APIRule is not served as it asks for.
+func asideOf(reason, message string) []metav1.Condition {
+	return []metav1.Condition{condition.False(v1alpha1.ConditionProgrammed, reason, message), condition.False(v1alpha1.ConditionReady, reason, message)}
 }

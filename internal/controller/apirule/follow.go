@@ -2,6 +2,7 @@ package apirule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -114,8 +116,8 @@ func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, 
 		return false, nil
 	}
 	key, version := client.ObjectKeyFromObject(rule), rule.GetResourceVersion()
-	if r.moves.Behind(rule) {
-		return true, nil // it was moved just now
+	if r.moves.Behind(rule, now) {
+		return false, apierrors.NewConflict(schema.GroupResource{Group: GVK.Group, Resource: "apirules"}, rule.GetName(), errors.New("the cache has not seen that it was moved"))
 	}
 	if !r.moves.May(key, "", now) {
 		return false, nil
@@ -132,6 +134,7 @@ func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, 
 // release lets go of an APIRule that no longer asks. Its managed Gateway stays, and
 // stays served, as long as the APIRule names it.
 func (r *Reconciler) release(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	r.forgetRepairs(request)
 	stored, named, err := r.managed(ctx, rule)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -59,10 +59,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	rule := NewObject()
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, rule); apierrors.IsNotFound(err) {
 		r.forget(request)
-		r.moves.Forget(request.NamespacedName)
-		if managed, err := intent.ManagedGatewayName(request.Name); err == nil {
-			r.repairs.Forget(types.NamespacedName{Namespace: request.Namespace, Name: managed})
-		}
+		r.forgetRepairs(request)
 		return reconcile.Result{}, nil // what it owned is collected with it
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading APIRule %s: %w", request, err)
@@ -86,6 +83,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 func (r *Reconciler) forget(request reconcile.Request) {
 	r.Interests.Forget(request)
 	r.Programmer.Forget(types.NamespacedName{Namespace: request.Namespace, Name: intent.EndpointName(intent.KindAPIRule, request.Name)})
+}
+
+// forgetRepairs drops what is remembered of what was put right of an APIRule that is no more, or asks no more.
+func (r *Reconciler) forgetRepairs(request reconcile.Request) {
+	r.moves.Forget(request.NamespacedName)
+	if managed, err := intent.ManagedGatewayName(request.Name); err == nil {
+		r.repairs.Forget(types.NamespacedName{Namespace: request.Namespace, Name: managed})
+	}
 }
 
 // place finds the Gateway of an APIRule: the managed one, or the one it names. One
@@ -142,7 +147,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	if outcome == cluster.Created || outcome == cluster.Updated {
 		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
 	}
-	fought, again := r.fought(rule, gateway, now)
+	fought, again := r.fought(rule, gateway, outcome == cluster.Held, now)
 	result, err := r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now, fought...)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -16,6 +16,9 @@ type Bell struct{ rung chan event.GenericEvent }
 // NewBell returns a Bell.
 func NewBell() *Bell { return &Bell{rung: make(chan event.GenericEvent)} }
 
+// Rung is where it is heard.
+func (b *Bell) Rung() <-chan event.GenericEvent { return b.rung }
+
 // Ring waits until it is heard, or the context ends.
 func (b *Bell) Ring(ctx context.Context, authority types.NamespacedName) {
 	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: authority.Name}}

@@ -35,7 +35,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.ClientCertificate{}, later(ofClient, endDelay), builder.WithPredicates(endChanged)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		WatchesRawSource(source.Channel(r.Mounted.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofMounted))).
-		WatchesRawSource(source.Channel(r.Bell.rung, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Bell.Rung(), &handler.EnqueueRequestForObject{})).
 		Complete(pass.Patient(r))
 }
 

@@ -118,8 +118,12 @@ type found struct {
 func (f found) wait(c *v1alpha1.ClientCertificate, now time.Time) time.Duration {
 	if f.problem != nil {
 		switch f.problem.Reason {
-		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered, v1alpha1.ReasonLedgerUnreadable:
+		case v1alpha1.ReasonSecretAccessDenied, v1alpha1.ReasonForeignSecret, v1alpha1.ReasonKeystorePassword, v1alpha1.ReasonNotOffered:
 			return deniedDelay
+		case v1alpha1.ReasonLedgerUnreadable:
+			if c.Spec.Revocation != nil { // of all others there may be many
+				return deniedDelay
+			}
 		case v1alpha1.ReasonIssuedTooOften:
 			return max(f.next.Sub(now), time.Millisecond)
 		case v1alpha1.ReasonRevoked:

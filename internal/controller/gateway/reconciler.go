@@ -58,7 +58,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Cluster.Client().Get(ctx, request.NamespacedName, gateway); apierrors.IsNotFound(err) {
 		r.Interests.Forget(request)
 		r.Programmer.Forget(endpoint.Key(intent.KindGateway, gone(request.NamespacedName)))
-		r.Programmer.ForgetGateway(request.NamespacedName)
+		r.Programmer.Headers.Forget(request.NamespacedName)
 		r.repairs.Forget(request.NamespacedName)
 		return r.collect(ctx, gone(request.NamespacedName), now)
 	} else if err != nil {
@@ -118,7 +118,7 @@ func (r *Reconciler) put(ctx context.Context, request reconcile.Request, gateway
 	if err := endpoint.Write(ctx, r.Cluster.Client(), intent.KindGateway, gateway, outcome.Status, now); err != nil {
 		return pass.Again(err)
 	}
-	wait, err := r.collectFormer(ctx, gateway, now)
+	wait, err := r.collectFormer(ctx, gateway, nil, now)
 	if err != nil {
 		return pass.Again(err)
 	}
@@ -134,7 +134,7 @@ func (r *Reconciler) repair(ctx context.Context, gateway *unstructured.Unstructu
 		return false, nil
 	}
 	key, version := client.ObjectKeyFromObject(gateway), gateway.GetResourceVersion()
-	if r.repairs.Behind(gateway) {
+	if r.repairs.Behind(gateway, now) {
 		return true, nil // it was repaired just now
 	}
 	if !r.repairs.May(key, "", now) {

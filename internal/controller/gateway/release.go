@@ -117,12 +117,28 @@ func (r *Reconciler) collect(ctx context.Context, gateway *unstructured.Unstruct
 	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
-// collectManaged removes the Secrets that a Gateway of an APIRule named before.
+// collectManaged removes the Secrets that a Gateway of an APIRule named before. What its APIRule has served is not among them, also
+// while somebody has the Gateway name others.
 func (r *Reconciler) collectManaged(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (reconcile.Result, error) {
+	rule, ours := cluster.OwnerOf(gateway)
+	if !ours || rule.Kind != string(intent.KindAPIRule) {
+		return reconcile.Result{}, nil
+	}
 	if !r.Programmer.Synced() {
 		return reconcile.Result{RequeueAfter: programming.WaitingDelay}, nil
 	}
-	wait, err := r.collectFormer(ctx, gateway, now)
+	served := &v1alpha1.MutualTLSEndpoint{}
+	key := types.NamespacedName{Namespace: rule.Namespace, Name: intent.EndpointName(intent.KindAPIRule, rule.Name)}
+	if err := r.Cluster.Client().Get(ctx, key, served); apierrors.IsNotFound(err) || err == nil && len(served.Status.Secrets) == 0 {
+		return reconcile.Result{}, nil // nothing is told of it yet
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading MutualTLSEndpoint %s: %w", key, err)
+	}
+	var names []string
+	for _, s := range served.Status.Secrets {
+		names = append(names, s.Server, s.CA)
+	}
+	wait, err := r.collectFormer(ctx, gateway, names, now)
 	if err != nil {
 		return pass.Again(err)
 	}
@@ -130,14 +146,14 @@ func (r *Reconciler) collectManaged(ctx context.Context, gateway *unstructured.U
 }
 
 // collectFormer removes the Secrets that a Gateway named before, once no other names them either: another credentialName would leave a
-// key behind, and CAs that nobody keeps current.
-func (r *Reconciler) collectFormer(ctx context.Context, gateway *unstructured.Unstructured, now time.Time) (time.Duration, error) {
+// key behind, and CAs that nobody keeps current. Served are names that are current beside those that it has.
+func (r *Reconciler) collectFormer(ctx context.Context, gateway *unstructured.Unstructured, served []string, now time.Time) (time.Duration, error) {
 	namespace, name := gateway.GetNamespace(), gateway.GetName()
 	server, ca := mutate.Secrets(gateway.Object)
 	if server == "" {
 		server, ca = intent.ServerSecretName(namespace, name), intent.CASecretName(namespace, name)
 	}
-	current := []string{server, ca, intent.AdoptedSecretName(namespace, name)}
+	current := append([]string{server, ca, intent.AdoptedSecretName(namespace, name)}, served...)
 	return r.collectBut(ctx, gateway, current, func(secret string) bool { // another of its servers may name it, as it should not
 		_, named := r.Programmer.Edge.NamedByOther(secret, types.NamespacedName{})
 		return named
@@ -155,6 +171,11 @@ func (r *Reconciler) collectBut(ctx context.Context, gateway *unstructured.Unstr
 	next := time.Duration(0)
 	for _, secret := range secrets {
 		if slices.Contains(current, secret.Name) {
+			if _, marked := secret.Annotations[cluster.UnreferencedSince]; marked { // its time begins anew if it is left again
+				if err := r.Cluster.Annotate(ctx, secret, cluster.UnreferencedSince, ""); err != nil {
+					return 0, err
+				}
+			}
 			continue
 		}
 		isNamed := named(secret.Name)

@@ -63,12 +63,16 @@ func (r *Repairs) May(key types.NamespacedName, wanted string, now time.Time) bo
 	return false
 }
 
-// Behind reports whether the cache shows an object still in the version in which it was repaired.
-func (r *Repairs) Behind(object client.Object) bool {
+// lag is for how long a cache may show what was there before a write. What is still there after that was not changed by it: another
+// webhook undid it before it was stored.
+const lag = 5 * time.Second
+
+// Behind reports whether the cache may still show an object as it was before it was repaired.
+func (r *Repairs) Behind(object client.Object, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.last[client.ObjectKeyFromObject(object)]
-	return known != nil && known.version == object.GetResourceVersion()
+	return known != nil && known.version == object.GetResourceVersion() && now.Before(known.at.Add(lag))
 }
 
 // Note notes that an object was made as wanted, and in which version it was found.
@@ -99,7 +103,7 @@ func (r *Repairs) Contest(key types.NamespacedName, what string, now time.Time) 
 		next = due
 	}
 	return condition.True(v1alpha1.ConditionConflictingWriter, v1alpha1.ReasonForeignChange, fmt.Sprintf(
-		"somebody keeps writing %s back to what does not ask for client certificates as annotated: it is put right once a minute at most; stop that writer (the field managers of the object name it)", what)), next, true
+		"somebody keeps writing %s back to other than what is asked for: it is put right once a minute at most; stop that writer (the field managers of the object name it)", what)), next, true
 }
 
 // Forget drops what is remembered of an object that is no more, or asks no more.

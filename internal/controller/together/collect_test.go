@@ -7,10 +7,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/cluster"
+	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/pkg/intent"
 )
 
@@ -30,5 +33,67 @@ func TestAnAgentThatHasNotHeardOfAllGatewaysCollectsNothing(t *testing.T) {
 	err := w.admin.Get(t.Context(), types.NamespacedName{Namespace: "istio-system", Name: "shop.edge.mtls"}, s)
 	if apierrors.IsNotFound(err) {
 		t.Error("the Secret was deleted, with its key, while a stored Gateway names it")
+	}
+}
+
+// A Secret that was named by nothing for a moment, and for another one half an hour later, also where its authority lets nothing be
+// written for it.
+func TestTheTimeOfASecretThatIsNamedAgainBeginsAnew(t *testing.T) {
+	w := newWorld(t, withUIDs(interceptor.Funcs{}))
+	rules := w.newAPIRules()
+	_, secrets := w.servedRule(rules)
+	w.change("shop", "default", func(a *v1alpha1.CertificateAuthority) {
+		a.Spec.AllowedGateways = v1alpha1.AllowedReferences{Namespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSame}}
+	})
+	w.settle(rules)
+	t.Logf("stands %+v", w.ready("bank", "apirule-orders"))
+	theirs := func() {
+		w.editServer(managedName(t), func(s map[string]any) { s["tls"] = map[string]any{"mode": "SIMPLE", "credentialName": "theirs"} })
+		w.gateway("bank", managedName(t))
+		w.settle(rules)
+		w.gateway("bank", managedName(t))
+	}
+	theirs()
+	if s := w.secretIfAny("istio-system", secrets.Server); s == nil {
+		t.Fatal("gone at once")
+	} else {
+		t.Logf("annotations %v", s.Annotations)
+	}
+	w.after(30 * time.Minute)
+	w.settle(rules)
+	w.gateway("bank", managedName(t))
+	theirs()
+	g := ingress.NewGatewayObject()
+	w.get(g, "bank", managedName(t))
+	servers, _, _ := unstructured.NestedSlice(g.Object, "spec", "servers")
+	t.Logf("tls %v; CA Secret is there: %t", servers[0].(map[string]any)["tls"], w.secretIfAny("istio-system", secrets.CA) != nil)
+	if w.secretIfAny("istio-system", secrets.Server) == nil {
+		t.Errorf("Secret %s is collected at once, and its Gateway names it; stands %+v", secrets.Server, w.ready("bank", "apirule-orders"))
+	}
+}
+
+// The same of a Gateway that opted in by itself.
+func TestTheTimeOfASecretThatAGatewayNamesAgainBeginsAnew(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	w.newGateway("bank", "edge", "a.example.com", "one", shared)
+	w.gateway("bank", "edge")
+	w.change("shop", "default", func(a *v1alpha1.CertificateAuthority) {
+		a.Spec.AllowedGateways = v1alpha1.AllowedReferences{Namespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSame}}
+	})
+	name := func(credential string) {
+		w.editServer("edge", func(s map[string]any) { s["tls"].(map[string]any)["credentialName"] = credential }) //nolint:forcetypeassert // newGateway made it
+		w.gateway("bank", "edge")
+	}
+	name("two")
+	if _, marked := w.secret("istio-system", "one").Annotations[cluster.UnreferencedSince]; !marked {
+		t.Fatal("nothing names it, and it is not marked")
+	}
+	name("one")
+	w.after(30 * time.Minute)
+	name("two")
+	if w.secretIfAny("istio-system", "one") == nil {
+		t.Error("it is collected at once")
 	}
 }

@@ -84,3 +84,53 @@ func TestACompromisedCAIsReplacedWhateverTheHostsDo(t *testing.T) {
 		t.Errorf("it still serves a certificate of the compromised CA, and stands as %+v", w.ready("bank", "gateway-edge"))
 	}
 }
+
+// Nor does who deletes the Gateway and makes it again: its Secret stays meanwhile.
+func TestAGatewayThatIsMadeAgainInALoopIsHeldUp(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	serials := map[string]bool{}
+	for n := range 60 {
+		g := w.newGateway("bank", "edge", fmt.Sprintf("h%d.example.com", n), "", shared)
+		w.gateway("bank", "edge")
+		serials[w.servedSerial()] = true
+		if err := w.admin.Delete(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		w.index.DeleteGateway(requestFor("bank", "edge").NamespacedName)
+		w.pass(w.gateways, "bank", "edge")
+		w.after(time.Second)
+	}
+	if len(serials) > 18 {
+		t.Errorf("%d certificates in a minute", len(serials))
+	}
+}
+
+// What could not be issued is told as what it is, and keeps nothing back that can be.
+func TestWhatCouldNotBeIssuedCountsForNothing(t *testing.T) {
+	w := newWorld(t, interceptor.Funcs{})
+	w.newAuthority("shop", "default", nil)
+	w.pass(w.authority, "shop", "default")
+	w.newGateway("bank", "edge", "a.example.com", "", shared)
+	w.gateway("bank", "edge")
+	w.editServer("edge", func(s map[string]any) {
+		var hosts []any
+		for n := range 300 {
+			hosts = append(hosts, fmt.Sprintf("h%d.example.com", n))
+		}
+		s["hosts"] = hosts
+	})
+	w.gateway("bank", "edge")
+	before := w.ready("bank", "gateway-edge")
+	for range 20 {
+		w.gateway("bank", "edge")
+	}
+	if now := w.ready("bank", "gateway-edge"); now.Reason != before.Reason {
+		t.Errorf("nothing was issued. Before: %s: %.150s\nnow: %s: %.300s", before.Reason, before.Message, now.Reason, now.Message)
+	}
+	w.serveHost("b.example.com")
+	if now := w.ready("bank", "gateway-edge"); now.Reason != v1alpha1.ReasonReady {
+		t.Errorf("the wish that can be fulfilled waits: %s: %.300s", now.Reason, now.Message)
+	}
+}
