@@ -25,8 +25,8 @@ func TestWhoHoldsAHost(t *testing.T) {
 	if err := Index(t.Context(), view); err != nil {
 		t.Fatal(err)
 	}
-	shared, second := types.NamespacedName{Namespace: "platform", Name: "shared"}, types.NamespacedName{Namespace: "platform", Name: "second"}
 	namespace := environment.Namespace(t, "holder").Name
+	shared, second := types.NamespacedName{Namespace: namespace, Name: "shared"}, types.NamespacedName{Namespace: namespace, Name: "second"}
 	hold := func(host, issuedBy string) {
 		t.Helper()
 		e := &v1alpha1.MutualTLSEndpoint{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "gateway-" + host[:3]},
