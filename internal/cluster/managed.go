@@ -3,10 +3,12 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,13 +28,20 @@ func (c *Cluster) ManagedGateway(ctx context.Context, key types.NamespacedName, 
 		return nil, false, fmt.Errorf("reading Gateway %s: %w", key, err)
 	}
 	found, ours := OwnerOf(stored)
-	return stored, ours && stored.GetLabels()[intent.KeyManaged] == "true" && found.Same(owner), nil
+	return stored, ours && stored.GetLabels()[intent.KeyManaged] == "true" && found.Same(owner) || belongs(stored, owner), nil
+}
+
+// belongs reports whether an object is an owner's by its owner references: whoever strips our marks of it has not made it his own.
+func belongs(object client.Object, owner intent.Owner) bool {
+	return slices.ContainsFunc(object.GetOwnerReferences(), func(r metav1.OwnerReference) bool {
+		return r.Kind == owner.Kind && r.Name == owner.Name && string(r.UID) == owner.UID
+	})
 }
 
 // WriteGateway makes a managed Gateway as wanted: its spec in full, its labels and
-// annotations at least. One that was not made for the owner is left alone, and one that may not be changed now is held: it is
-// returned as it would have been written.
-func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, may func(stored *unstructured.Unstructured) bool) (Outcome, *unstructured.Unstructured, error) {
+// annotations at least. One that was not made for the owner is left alone, and one that may not be changed now is held. What is
+// held, or undone at once, is returned as wanted.
+func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, may func(stored *unstructured.Unstructured) (bool, error)) (Outcome, *unstructured.Unstructured, error) {
 	object := &unstructured.Unstructured{Object: wanted}
 	key := client.ObjectKeyFromObject(object)
 	stored, ours, err := c.ManagedGateway(ctx, key, owner)
@@ -55,13 +64,17 @@ func (c *Cluster) WriteGateway(ctx context.Context, wanted map[string]any, owner
 	if apiequality.Semantic.DeepEqual(stored.Object, updated.Object) {
 		return Unchanged, stored, nil
 	}
-	if !may(stored) {
-		return Held, updated, nil
+	if now, err := may(stored); err != nil || !now {
+		return Held, updated, err
 	}
-	if err := c.client.Update(ctx, updated, client.FieldOwner(FieldOwner)); err != nil {
+	answer := updated.DeepCopy()
+	if err := c.client.Update(ctx, answer, client.FieldOwner(FieldOwner)); err != nil {
 		return "", nil, fmt.Errorf("updating Gateway %s: %w", key, err)
 	}
-	return Updated, updated, nil
+	if !apiequality.Semantic.DeepEqual(answer.Object["spec"], updated.Object["spec"]) {
+		return Undone, updated, nil
+	}
+	return Updated, answer, nil
 }
 
 // RefusedByPolicy reports whether the API server refused a write because an admission policy forbids it.

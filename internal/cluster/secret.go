@@ -32,6 +32,8 @@ const (
 	// Held says that somebody else keeps changing the stored object, and that it was
 	// left as it is until it is its turn again.
 	Held Outcome = "Held"
+	// Undone says that the object was written, and that another webhook had something else stored.
+	Undone Outcome = "Undone"
 )
 
 // WantedSecret is a Secret as it ought to be stored, in full: what else is in it

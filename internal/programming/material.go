@@ -51,6 +51,8 @@ type material struct {
 	refused *issuer.Problem
 	// replacesGood is whether it was issued in the place of one that callers accept, for want of another.
 	replacesGood bool
+	// served is whether a server's Secret was written.
+	served bool
 	// trouble is why there is none that can be served, for people; empty if there is.
 	trouble string
 }
@@ -164,7 +166,6 @@ const maxHosts = mutate.MaxHosts
 // write stores the material in every ingress namespace, and returns what is stored of it. A name that is taken by
 // somebody else's Secret does not keep the others from being served.
 func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *facts, m material, now time.Time) (material, error) {
-	served := false
 	for i := range f.edges {
 		e := &f.edges[i]
 		outcome, err := p.Cluster.WriteEdge(ctx, e.secrets, m.pair, f.trust.Bundle, e.stored, now)
@@ -172,7 +173,7 @@ func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *fac
 			return m, err
 		}
 		e.taken, e.isTaken = outcome.Foreign(e.secrets)
-		served = served || outcome.Server == cluster.Created || outcome.Server == cluster.Updated
+		m.served = m.served || outcome.Server == cluster.Created || outcome.Server == cluster.Updated
 		f.changed, f.taken = f.changed || outcome.Changed(), f.taken || outcome.Adopted
 		if e.isTaken && outcome.CA == "" && len(e.stored.Trusted()) > 0 && !f.adoption.offered { // ours beside it is kept current, and no other is made
 			if err := p.writeTrusted(ctx, f, e, f.trust.Bundle, now); err != nil {
@@ -180,7 +181,7 @@ func (p *Programmer) write(ctx context.Context, own types.NamespacedName, f *fac
 			}
 		}
 	}
-	if !served && m.issued != "" { // its place is somebody else's
+	if !m.served && m.issued != "" { // its place is somebody else's
 		m.issued, m.pair = "", f.storedPair()
 		p.names.Return(f.ref, own, f.hosts)
 	}

@@ -137,11 +137,11 @@ func (p *Programmer) Program(ctx context.Context, t Target, now time.Time) (Outc
 		err = p.writeWithoutServer(ctx, &f, now)
 	} else {
 		material, err = p.write(ctx, t.Endpoint, &f, material, now)
+		p.countReissue(t, material, now)
 	}
 	if err != nil {
 		return Outcome{}, err
 	}
-	p.countReissue(t, material, now)
 	p.gatherContests(&f, now)
 	if slices.ContainsFunc(f.edges, func(e edge) bool { return e.isTaken }) {
 		material.next = first(material.next, now.Add(missingEvery)) // no watch shows that it is handed over, or gone

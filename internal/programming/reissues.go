@@ -85,9 +85,9 @@ func (p *Programmer) asksTooOften(f facts, gateway types.NamespacedName, plan ro
 		until.UTC().Format(time.RFC3339), freelyReissued, plan.Reason)}
 }
 
-// countReissue counts what was issued and stored.
+// countReissue counts what was issued and stored, though it be in one place of several.
 func (p *Programmer) countReissue(t Target, m material, now time.Time) {
-	if m.issued != "" && m.replacesGood {
+	if m.issued != "" && m.replacesGood && m.served {
 		p.reissues.count(refOf(t), now)
 	}
 }

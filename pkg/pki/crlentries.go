@@ -88,8 +88,8 @@ func sequence(parts ...[]byte) ([]byte, error) {
 // entrySize is the longest that an entry is: 20 octets of serial number with a leading zero, a GeneralizedTime, and a reason.
 const entrySize = 2 + (2 + 21) + (2 + 15) + 14
 
-// lastUTCTime is the last year of dates that are UTCTime; those after it are GeneralizedTime (RFC 5280 section 5.1.2.6).
-const lastUTCTime = 2049
+// The years of dates that are UTCTime; all others are GeneralizedTime (RFC 5280 section 5.1.2.6).
+const firstUTCTime, lastUTCTime = 1950, 2049
 
 // reasonExtension is crlEntryExtensions with a reasonCode, of which the last octet is missing (RFC 5280 section 5.3.1).
 var reasonExtension = []byte{sequenceOctet, 12, sequenceOctet, 10, asn1.TagOID, 3, 0x55, 0x1d, 0x15, asn1.TagOctetString, 3, asn1.TagEnum, 1}
@@ -100,7 +100,7 @@ const sequenceOctet = asn1.TagSequence | 0x20
 // appendEntry appends an entry of revokedCertificates (RFC 5280 section 5.1). A reason of 0 is left out (section 5.3.1). Every length is
 // one octet, for none reaches 128.
 func appendEntry(to []byte, entry Revoked, at time.Time) ([]byte, error) {
-	if at = at.UTC(); at.Year() < 1950 || at.Year() > 9999 {
+	if at = at.UTC(); at.IsZero() || at.Year() < 0 || at.Year() > 9999 {
 		return nil, fmt.Errorf("entry %s: revoked at %s, which no CRL can say", entry.Serial, stamp(at))
 	}
 	if entry.Reason < 0 || entry.Reason > maxReason {
@@ -115,7 +115,7 @@ func appendEntry(to []byte, entry Revoked, at time.Time) ([]byte, error) {
 		to = append(to, asn1.TagInteger, byte(len(serial)))
 	}
 	to = append(to, serial...)
-	if at.Year() > lastUTCTime {
+	if at.Year() < firstUTCTime || at.Year() > lastUTCTime {
 		to = at.AppendFormat(append(to, asn1.TagGeneralizedTime, 15), "20060102150405Z")
 	} else {
 		to = at.AppendFormat(append(to, asn1.TagUTCTime, 13), "060102150405Z")

@@ -68,6 +68,9 @@ func anyEntries(t *testing.T, count int, now time.Time) []pki.Revoked {
 		}
 		entries[i] = pki.Revoked{Serial: mustSerial(t, fmt.Sprintf("%x", octets)), At: now.Add(-time.Duration(random.Int64N(int64(year)))), Reason: random.IntN(11)}
 	}
+	if count == 3 { // a record that somebody edited, or a clock that stood still
+		entries[1].At = time.Date(1938, 7, 1, 12, 0, 0, 0, time.UTC)
+	}
 	return entries
 }
 

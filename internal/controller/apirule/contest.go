@@ -3,14 +3,18 @@ package apirule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
@@ -26,30 +30,45 @@ import (
 var seed = maphash.MakeSeed()
 
 // writeGateway makes a managed Gateway as wanted. What its APIRule asks for anew is written at once, what somebody keeps writing back
-// once a minute: until then it is returned as wanted, so that nothing is made for what the other one wrote.
-func (r *Reconciler) writeGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, now time.Time) (cluster.Outcome, *unstructured.Unstructured, error) {
+// once a minute: until then it is returned as wanted, so that nothing is made for what the other one wrote. Otherwise is whether what
+// is stored serves otherwise.
+func (r *Reconciler) writeGateway(ctx context.Context, wanted map[string]any, owner intent.Owner, now time.Time) (outcome cluster.Outcome, gateway *unstructured.Unstructured, otherwise bool, err error) {
 	content, err := json.Marshal(wanted)
 	if err != nil {
-		return "", nil, fmt.Errorf("encoding the Gateway of %s: %w", owner, err)
+		return "", nil, false, fmt.Errorf("encoding the Gateway of %s: %w", owner, err)
 	}
 	key, version := client.ObjectKeyFromObject(&unstructured.Unstructured{Object: wanted}), ""
 	digest := strconv.FormatUint(maphash.Bytes(seed, content), 16)
-	outcome, gateway, err := r.Cluster.WriteGateway(ctx, wanted, owner, func(stored *unstructured.Unstructured) bool {
-		version = stored.GetResourceVersion()
-		return r.repairs.Behind(stored, now) || r.repairs.May(key, digest, now) // the API server refuses what is behind
+	outcome, gateway, err = r.Cluster.WriteGateway(ctx, wanted, owner, func(stored *unstructured.Unstructured) (bool, error) {
+		version, otherwise = stored.GetResourceVersion(), !apiequality.Semantic.DeepEqual(stored.Object["spec"], wanted["spec"])
+		if r.repairs.Behind(stored, now) {
+			return false, behind("gateways", key.Name)
+		}
+		return r.repairs.May(key, digest, now), nil
 	})
-	if outcome == cluster.Created || outcome == cluster.Updated {
+	switch outcome {
+	case cluster.Created, cluster.Updated:
+		otherwise = false
 		r.repairs.Note(key, version, digest, now)
+	case cluster.Undone:
+		otherwise = true
+		r.repairs.Note(key, version, digest, now)
+	case cluster.Unchanged, cluster.Foreign, cluster.Held:
 	}
-	return outcome, gateway, err
+	return outcome, gateway, otherwise, err
+}
+
+// behind is the error of a pass that finds an object as it was before it was written.
+func behind(resource, name string) error {
+	return apierrors.NewConflict(schema.GroupResource{Resource: resource}, name, errors.New("the cache has not seen what was written"))
 }
 
 // movesOf is what is written back where an APIRule is moved, for people.
 const movesOf = "spec.gateway of this APIRule"
 
 // fought tells what somebody keeps writing back of an APIRule and its managed Gateway, where it stands otherwise than asked for
-// because of that, and after which time to look again. Held is whether the Gateway is left as it is.
-func (r *Reconciler) fought(rule, gateway *unstructured.Unstructured, held bool, now time.Time) (told []metav1.Condition, wait time.Duration) {
+// because of that, and after which time to look again. Otherwise is whether the Gateway serves otherwise.
+func (r *Reconciler) fought(rule, gateway *unstructured.Unstructured, otherwise bool, now time.Time) (told []metav1.Condition, wait time.Duration) {
 	var messages []string
 	var next time.Time
 	for _, of := range []struct {
@@ -67,7 +86,10 @@ func (r *Reconciler) fought(rule, gateway *unstructured.Unstructured, held bool,
 		contest.Message = strings.Join(messages, "; ")
 		told = []metav1.Condition{contest}
 	}
-	if held {
+	if otherwise {
+		if next.IsZero() {
+			next = now.Add(repairs.Lag) // another webhook undid it
+		}
 		told = append(told, asideOf(v1alpha1.ReasonForeignChange, fmt.Sprintf("Gateway %s is stored with other than what this APIRule asks for", client.ObjectKeyFromObject(gateway)))...)
 	}
 	return condition.Instead(told, elsewhere(rule, gateway)...), pass.At(next, now).RequeueAfter

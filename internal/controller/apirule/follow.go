@@ -2,7 +2,6 @@ package apirule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -117,7 +115,7 @@ func (r *Reconciler) move(ctx context.Context, rule *unstructured.Unstructured, 
 	}
 	key, version := client.ObjectKeyFromObject(rule), rule.GetResourceVersion()
 	if r.moves.Behind(rule, now) {
-		return false, apierrors.NewConflict(schema.GroupResource{Group: GVK.Group, Resource: "apirules"}, rule.GetName(), errors.New("the cache has not seen that it was moved"))
+		return false, behind("apirules", rule.GetName())
 	}
 	if !r.moves.May(key, "", now) {
 		return false, nil

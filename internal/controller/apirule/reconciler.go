@@ -123,7 +123,9 @@ const refusedDelay = 15 * time.Second
 func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule *unstructured.Unstructured, in intent.Intent, now time.Time) (reconcile.Result, error) {
 	owner := intent.Owner{Kind: string(intent.KindAPIRule), Namespace: rule.GetNamespace(), Name: rule.GetName(), UID: string(rule.GetUID())}
 	wanted := mutate.ManagedGateway(rule.Object, in, r.Install.Ingresses()[0].Selector, r.copied(rule), owner, r.Programmer.Capabilities())
-	outcome, gateway, err := r.writeGateway(ctx, wanted, owner, now)
+	outcome, gateway, otherwise, err := r.writeGateway(ctx, wanted, owner, now)
+	var told []metav1.Condition
+	var wait time.Duration
 	if cluster.RefusedByPolicy(err) {
 		refused := fmt.Sprintf("%s. The Gateway of this APIRule has to meet the policy as well", err)
 		stored, ours, readErr := r.Cluster.ManagedGateway(ctx, client.ObjectKeyFromObject(&unstructured.Unstructured{Object: wanted}), owner)
@@ -136,6 +138,7 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 		// What is stored goes on being served, and its certificates being renewed.
 		r.Recorder.Eventf(rule, stored, corev1.EventTypeWarning, v1alpha1.ReasonGatewayRefused, "WriteManagedGateway", "%.1024s", refused)
 		outcome, gateway, err = cluster.Unchanged, stored, nil
+		told, wait = asideOf(v1alpha1.ReasonGatewayRefused, refused), refusedDelay
 	}
 	if err != nil {
 		return pass.Again(err)
@@ -147,12 +150,14 @@ func (r *Reconciler) serve(ctx context.Context, request reconcile.Request, rule 
 	if outcome == cluster.Created || outcome == cluster.Updated {
 		r.Recorder.Eventf(rule, gateway, corev1.EventTypeNormal, "Gateway"+string(outcome), "WriteManagedGateway", "wrote Gateway %s/%s", gateway.GetNamespace(), gateway.GetName())
 	}
-	fought, again := r.fought(rule, gateway, outcome == cluster.Held, now)
-	result, err := r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now, fought...)
+	if wait == 0 {
+		told, wait = r.fought(rule, gateway, otherwise, now)
+	}
+	result, err := r.put(ctx, request, rule, programming.Target{Gateway: gateway.Object, Intent: in}, now, told...)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	return pass.Sooner(result, again), nil
+	return pass.Sooner(result, wait), nil
 }
 
 // put has the Secrets of a managed Gateway written and tells how its APIRule stands. Told is what is told beside that, or instead.

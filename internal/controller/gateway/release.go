@@ -130,7 +130,7 @@ func (r *Reconciler) collectManaged(ctx context.Context, gateway *unstructured.U
 	served := &v1alpha1.MutualTLSEndpoint{}
 	key := types.NamespacedName{Namespace: rule.Namespace, Name: intent.EndpointName(intent.KindAPIRule, rule.Name)}
 	if err := r.Cluster.Client().Get(ctx, key, served); apierrors.IsNotFound(err) || err == nil && len(served.Status.Secrets) == 0 {
-		return reconcile.Result{}, nil // nothing is told of it yet
+		return reconcile.Result{RequeueAfter: collectAfter}, nil // nothing is told of it yet
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading MutualTLSEndpoint %s: %w", key, err)
 	}
@@ -142,7 +142,11 @@ func (r *Reconciler) collectManaged(ctx context.Context, gateway *unstructured.U
 	if err != nil {
 		return pass.Again(err)
 	}
-	return reconcile.Result{RequeueAfter: wait}, nil
+	result := reconcile.Result{RequeueAfter: wait}
+	if server, ca := mutate.Secrets(gateway.Object); slices.ContainsFunc(names, func(name string) bool { return name != server && name != ca }) {
+		result = pass.Sooner(result, collectAfter) // no event shows when what is told of it changes
+	}
+	return result, nil
 }
 
 // collectFormer removes the Secrets that a Gateway named before, once no other names them either: another credentialName would leave a

@@ -63,16 +63,16 @@ func (r *Repairs) May(key types.NamespacedName, wanted string, now time.Time) bo
 	return false
 }
 
-// lag is for how long a cache may show what was there before a write. What is still there after that was not changed by it: another
+// Lag is for how long a cache may show what was there before a write. What is still there after that was not changed by it: another
 // webhook undid it before it was stored.
-const lag = 5 * time.Second
+const Lag = 5 * time.Second
 
 // Behind reports whether the cache may still show an object as it was before it was repaired.
 func (r *Repairs) Behind(object client.Object, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.last[client.ObjectKeyFromObject(object)]
-	return known != nil && known.version == object.GetResourceVersion() && now.Before(known.at.Add(lag))
+	return known != nil && known.version == object.GetResourceVersion() && now.Before(known.at.Add(Lag))
 }
 
 // Note notes that an object was made as wanted, and in which version it was found.
