@@ -6,8 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -73,16 +73,26 @@ func withEntries(list []byte, entries []Revoked, latest time.Time) ([]byte, erro
 		}
 		extensions = rest
 	}
-	revoked, err := sequence(encoded)
-	if err != nil {
-		return nil, err
-	}
-	return sequence(outer.Bytes[:len(outer.Bytes)-len(extensions)], revoked, extensions)
+	return sequence(outer.Bytes[:len(outer.Bytes)-len(extensions)], sequence(encoded), extensions), nil
 }
 
-// sequence is a SEQUENCE of what is encoded.
-func sequence(parts ...[]byte) ([]byte, error) {
-	return asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: slices.Concat(parts...)})
+// sequence is a SEQUENCE of what is encoded, its length in the shortest form (X.690 section 10.1).
+func sequence(parts ...[]byte) []byte {
+	length := 0
+	for _, part := range parts {
+		length += len(part)
+	}
+	encoded := append(make([]byte, 0, length+6), sequenceOctet)
+	if length < 128 {
+		encoded = append(encoded, byte(length))
+	} else {
+		octets := bytes.TrimLeft(binary.BigEndian.AppendUint32(nil, uint32(length)), "\x00") //nolint:gosec // a Secret has a mebibyte
+		encoded = append(append(encoded, 0x80|byte(len(octets))), octets...)
+	}
+	for _, part := range parts {
+		encoded = append(encoded, part...)
+	}
+	return encoded
 }
 
 // entrySize is the longest that an entry is: 20 octets of serial number with a leading zero, a GeneralizedTime, and a reason.
@@ -115,16 +125,32 @@ func appendEntry(to []byte, entry Revoked, at time.Time) ([]byte, error) {
 		to = append(to, asn1.TagInteger, byte(len(serial)))
 	}
 	to = append(to, serial...)
-	if at.Year() < firstUTCTime || at.Year() > lastUTCTime {
-		to = at.AppendFormat(append(to, asn1.TagGeneralizedTime, 15), "20060102150405Z")
-	} else {
-		to = at.AppendFormat(append(to, asn1.TagUTCTime, 13), "060102150405Z")
-	}
+	to = appendTime(to, at)
 	if entry.Reason != 0 {
 		to = append(append(to, reasonExtension...), byte(entry.Reason))
 	}
 	to[begin+1] = byte(len(to) - begin - 2)
 	return to, nil
+}
+
+// appendTime appends a Time of RFC 5280 section 4.1.2.5, in UTC and whole seconds.
+func appendTime(to []byte, at time.Time) []byte {
+	year, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	if year < firstUTCTime || year > lastUTCTime {
+		to = appendDigits(append(to, asn1.TagGeneralizedTime, 15), year/100)
+	} else {
+		to = append(to, asn1.TagUTCTime, 13)
+	}
+	return append(appendDigits(to, year%100, int(month), day, hour, minute, second), 'Z')
+}
+
+// appendDigits appends two digits of each number.
+func appendDigits(to []byte, numbers ...int) []byte {
+	for _, number := range numbers {
+		to = append(to, byte('0'+number/10), byte('0'+number%10)) //nolint:gosec // below 100
+	}
+	return to
 }
 
 // maxReason is the highest reason code of RFC 5280 section 5.3.1.
