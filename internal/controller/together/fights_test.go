@@ -141,9 +141,8 @@ func TestAServerOfAnotherMakesAnAPIRuleNotReady(t *testing.T) {
 				w.after(time.Second)
 			}
 			stands := w.ready("bank", "apirule-orders")
-			t.Logf("%s %s %.200s; %q", stands.Status, stands.Reason, stands.Message, w.toldOfFight())
 			if stands.Status == metav1.ConditionTrue {
-				t.Error("ready")
+				t.Errorf("it stands as %+v, told %q", stands, w.toldOfFight())
 			}
 		})
 	}
@@ -158,11 +157,6 @@ func TestOfTwoFightsTheNextTurnIsTaken(t *testing.T) {
 	simple := func() {
 		w.editServer(managedName(t), func(s map[string]any) { s["tls"] = map[string]any{"mode": "SIMPLE", "credentialName": "theirs"} })
 	}
-	back := func() {
-		w.editRule(func(r *unstructured.Unstructured) {
-			r.Object["spec"].(map[string]any)["gateway"] = "kyma-system/kyma-gateway"
-		})
-	}
 	for range 3 { // Gateway: repaired at 0 and 1, held from 2 on, due at 61
 		simple()
 		w.settle(rules)
@@ -170,7 +164,7 @@ func TestOfTwoFightsTheNextTurnIsTaken(t *testing.T) {
 	}
 	w.after(40 * time.Second) // 43
 	for range 3 {             // moved at 43, 44, held at 45, due at 104
-		back()
+		w.nameKymaGateway()
 		w.settle(rules)
 		w.after(time.Second)
 	}

@@ -5,26 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"sallyport.dev/sallyport/api/v1alpha1"
-	"sallyport.dev/sallyport/internal/ingress"
 )
 
 // serveHost changes the host of the Gateway bank/edge and has it served.
 func (w *world) serveHost(host string) {
 	w.t.Helper()
-	g := ingress.NewGatewayObject()
-	w.get(g, "bank", "edge")
-	servers, _, _ := unstructured.NestedSlice(g.Object, "spec", "servers")
-	servers[0].(map[string]any)["hosts"] = []any{host} //nolint:forcetypeassert // newGateway made it
-	if err := unstructured.SetNestedSlice(g.Object, servers, "spec", "servers"); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.admin.Update(w.t.Context(), g); err != nil {
-		w.t.Fatal(err)
-	}
+	w.editServer("edge", func(s map[string]any) { s["hosts"] = []any{host} })
 	w.gateway("bank", "edge")
 }
 

@@ -2,6 +2,7 @@ package together
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,6 @@ import (
 
 	"sallyport.dev/sallyport/api/v1alpha1"
 	"sallyport.dev/sallyport/internal/controller/apirule"
-	"sallyport.dev/sallyport/internal/ingress"
 	"sallyport.dev/sallyport/pkg/intent"
 )
 
@@ -77,20 +77,11 @@ func TestAManagedGatewayThatIsWrittenBackIsRepairedOnceAMinute(t *testing.T) {
 	var writes written
 	w := newWorld(t, writes.funcs("Gateway"))
 	rules := w.newAPIRules()
-	rule, _ := w.servedRule(rules)
+	w.servedRule(rules)
 	writes.count = 0
 	theirs := 0
 	for range 30 {
-		g := ingress.NewGatewayObject()
-		w.get(g, "bank", managedName(t))
-		servers, _, _ := unstructured.NestedSlice(g.Object, "spec", "servers")
-		servers[0].(map[string]any)["tls"] = map[string]any{"mode": "SIMPLE", "credentialName": "theirs"} //nolint:forcetypeassert // ours
-		if err := unstructured.SetNestedSlice(g.Object, servers, "spec", "servers"); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.admin.Update(t.Context(), g); err != nil {
-			t.Fatal(err)
-		}
+		w.editServer(managedName(t), func(s map[string]any) { s["tls"] = map[string]any{"mode": "SIMPLE", "credentialName": "theirs"} })
 		theirs++
 		w.settle(rules)
 		w.after(time.Second)
@@ -110,11 +101,9 @@ func TestAManagedGatewayThatIsWrittenBackIsRepairedOnceAMinute(t *testing.T) {
 	if stands := w.ready("bank", "apirule-orders"); stands.Status != metav1.ConditionTrue {
 		t.Errorf("a minute later it stands as %+v", stands)
 	}
-	w.get(rule, "bank", "orders")
-	rule.Object["spec"].(map[string]any)["hosts"] = []any{"other.example.com"} //nolint:forcetypeassert // ours
-	if err := w.admin.Update(t.Context(), rule); err != nil {
-		t.Fatal(err)
-	}
+	w.editRule(func(r *unstructured.Unstructured) {
+		r.Object["spec"].(map[string]any)["hosts"] = []any{"other.example.com"}
+	})
 	w.settle(rules)
 	var e v1alpha1.MutualTLSEndpoint
 	if w.get(&e, "bank", "apirule-orders"); len(e.Status.Hosts) != 1 || e.Status.Hosts[0] != "other.example.com" {
@@ -127,15 +116,11 @@ func TestAnAPIRuleThatIsWrittenBackIsMovedOnceAMinute(t *testing.T) {
 	var writes written
 	w := newWorld(t, writes.funcs("APIRule"))
 	rules := w.newAPIRules()
-	rule, _ := w.servedRule(rules)
+	w.servedRule(rules)
 	writes.count = 0
 	theirs := 0
 	for range 30 {
-		w.get(rule, "bank", "orders")
-		rule.Object["spec"].(map[string]any)["gateway"] = "kyma-system/kyma-gateway" //nolint:forcetypeassert // ours
-		if err := w.admin.Update(t.Context(), rule); err != nil {
-			t.Fatal(err)
-		}
+		w.nameKymaGateway()
 		theirs++
 		w.settle(rules)
 		w.after(time.Second)
@@ -157,20 +142,27 @@ func TestAnAPIRuleThatIsWrittenBackIsMovedOnceAMinute(t *testing.T) {
 	}
 }
 
+// nameKymaGateway has the APIRule bank/orders name the Gateway that everybody has.
+func (w *world) nameKymaGateway() {
+	w.t.Helper()
+	w.editRule(func(r *unstructured.Unstructured) {
+		r.Object["spec"].(map[string]any)["gateway"] = "kyma-system/kyma-gateway"
+	})
+}
+
+// bringCertificate has an APIRule bring its own server certificate.
+func bringCertificate(rule *unstructured.Unstructured) {
+	annotations := map[string]string{"mtls.sallyport.dev/server-certificate": "provided", "mtls.sallyport.dev/server-credential-name": "own-tls"}
+	maps.Copy(annotations, shared)
+	rule.SetAnnotations(annotations)
+}
+
 // An APIRule that brings its own server certificate leaves the one behind that was made for it, with its key: it is collected.
 func TestWhatAnAPIRuleNamedBeforeIsCollected(t *testing.T) {
 	w := newWorld(t, withUIDs(interceptor.Funcs{}))
 	rules := w.newAPIRules()
-	rule, secrets := w.servedRule(rules)
-	w.get(rule, "bank", "orders")
-	annotations := map[string]string{"mtls.sallyport.dev/server-certificate": "provided", "mtls.sallyport.dev/server-credential-name": "own-tls"}
-	for key, value := range shared {
-		annotations[key] = value
-	}
-	rule.SetAnnotations(annotations)
-	if err := w.admin.Update(t.Context(), rule); err != nil {
-		t.Fatal(err)
-	}
+	_, secrets := w.servedRule(rules)
+	w.editRule(bringCertificate)
 	w.settle(rules)
 	for range 3 {
 		w.gateway("bank", managedName(t))

@@ -58,7 +58,7 @@ func TestAManagedGatewayThatIsUndoneAtOnceIsToldOf(t *testing.T) {
 	}
 }
 
-// An admission policy refuses what the APIRule asks for now: what is stored goes on, is not said to be what is asked for, and it is
+// An admission policy refuses what the APIRule asks for at present: what is stored goes on, is not said to be what is asked for, and it is
 // tried again.
 func TestAnAPIRuleWhoseGatewayAPolicyRefusesIsNotReady(t *testing.T) {
 	refuse := false
@@ -124,13 +124,7 @@ func TestWhatAnAPIRuleNamedBeforeIsCollectedByEvents(t *testing.T) {
 	rules := w.newAPIRules()
 	_, secrets := w.servedRule(rules)
 	on = true
-	w.editRule(func(r *unstructured.Unstructured) {
-		annotations := map[string]string{"mtls.sallyport.dev/server-certificate": "provided", "mtls.sallyport.dev/server-credential-name": "own-tls"}
-		for key, value := range shared {
-			annotations[key] = value
-		}
-		r.SetAnnotations(annotations)
-	})
+	w.editRule(bringCertificate)
 	w.settle(rules)
 	_, marked := w.secret("istio-system", secrets.Server).Annotations[cluster.UnreferencedSince]
 	if !marked && last == 0 {
