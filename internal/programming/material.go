@@ -97,11 +97,19 @@ func (p *Programmer) materialize(ctx context.Context, t Target, f facts, now tim
 			return material{held: held}, err
 		}
 	}
-	if until, refused := p.asksTooOften(f, refOf(t), last, now); refused != nil {
-		return material{pair: f.storedPair(), refused: refused, next: until}, nil //nolint:nilerr // it is told in the status
+	return p.issueAsked(ctx, t, f, last, now)
+}
+
+// issueAsked issues a pair, unless it takes the place of a good one too often.
+func (p *Programmer) issueAsked(ctx context.Context, t Target, f facts, plan rotate.LeafPlan, now time.Time) (material, error) {
+	replaces := f.replacesGood(plan, now)
+	if replaces {
+		if until, refused := p.asksTooOften(f, refOf(t), plan, now); refused != nil {
+			return material{pair: f.storedPair(), refused: refused, next: until}, nil //nolint:nilerr // it is told in the status
+		}
 	}
-	m, err := p.issueNamed(ctx, t.Endpoint, f, last, now)
-	m.replacesGood = f.replacesGood(last, now)
+	m, err := p.issueNamed(ctx, t.Endpoint, f, plan, now)
+	m.replacesGood = replaces
 	return m, err
 }
 

@@ -70,12 +70,9 @@ func (f facts) replacesGood(plan rotate.LeafPlan, now time.Time) bool {
 	return (plan.Reason == rotate.ReasonNames || plan.Reason == rotate.ReasonKey || plan.Reason == rotate.ReasonLifetime) && f.isGood(f.storedPair(), now)
 }
 
-// asksTooOften says until when a Gateway waits for what its annotations and hosts ask for, and why; nil if it does not. It never waits
-// until after its certificate has ended.
+// asksTooOften says until when a Gateway waits for another certificate in the place of a good one, and why; nil if it does not. It
+// never waits until after that has ended.
 func (p *Programmer) asksTooOften(f facts, gateway types.NamespacedName, plan rotate.LeafPlan, now time.Time) (time.Time, *issuer.Problem) {
-	if !f.replacesGood(plan, now) {
-		return time.Time{}, nil
-	}
 	until := p.reissues.next(gateway, now)
 	if !until.After(now) || !until.Before(f.storedPair().Leaf().NotAfter()) {
 		return time.Time{}, nil

@@ -19,24 +19,16 @@ func (a Authority) signList(template *x509.RevocationList, entries []Revoked, la
 	if err != nil || len(entries) == 0 { // such a list has no sequence of entries (RFC 5280 section 5.1.2.6)
 		return without, err
 	}
-	parsed, err := x509.ParseRevocationList(without)
-	if err != nil {
-		return nil, err
-	}
-	list, err := withEntries(parsed.RawTBSRevocationList, entries, latest)
-	if err != nil {
-		return nil, err
-	}
-	hash, err := hashOf(parsed.SignatureAlgorithm)
-	if err != nil {
-		return nil, err
-	}
-	signature, err := crypto.SignMessage(a.key.signer, rand.Reader, list, hash)
-	if err != nil {
-		return nil, err
-	}
 	var signed certificateList
 	if _, err := asn1.Unmarshal(without, &signed); err != nil {
+		return nil, err
+	}
+	list, err := withEntries(signed.List.FullBytes, entries, latest)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := crypto.SignMessage(a.key.signer, rand.Reader, list, hashOf(a.key.algorithm))
+	if err != nil {
 		return nil, err
 	}
 	signed.List, signed.Signature = asn1.RawValue{FullBytes: list}, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
@@ -156,13 +148,10 @@ func appendDigits(to []byte, numbers ...int) []byte {
 // maxReason is the highest reason code of RFC 5280 section 5.3.1.
 const maxReason = 10
 
-// hashOf is what is hashed with before one of our Algorithms signs.
-func hashOf(algorithm x509.SignatureAlgorithm) (crypto.Hash, error) {
-	switch algorithm {
-	case x509.ECDSAWithSHA256, x509.SHA256WithRSA:
-		return crypto.SHA256, nil
-	case x509.ECDSAWithSHA384:
-		return crypto.SHA384, nil
+// hashOf is what crypto/x509 hashes with before a key signs.
+func hashOf(a Algorithm) crypto.Hash {
+	if a == ECDSAP384 {
+		return crypto.SHA384
 	}
-	return 0, fmt.Errorf("no CRL is signed with %s", algorithm)
+	return crypto.SHA256
 }
